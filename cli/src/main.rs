@@ -1,0 +1,3 @@
+//! The `director` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Gates of the workspace.
+
+fn main() {}
