@@ -1,0 +1,618 @@
+//! JSON documents of the control frames between a node and its forkservers, workers and clients.
+//!
+//! Python values (capabilities, requirements, messages) travel as the text of a literal.
+//! Not here: the header in front of each (`header`), the replicated registry (`registry`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::definition::GroupDefinition;
+use crate::id::{ActorId, Incarnation, NodeId, RequestId, RoleId, SourceHash, Stamp};
+
+/// First document of a connection, from the side that dialled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Protocol version of the dialler.
+    pub protocol: u8,
+    /// What the connection is for.
+    pub role: ConnectionRole,
+    /// Secret that the node gave to the process it started; clients have none.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// The dialler's process id.
+    pub pid: u32,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionRole {
+    /// An external program or the command line.
+    Client,
+    /// The process of one actor.
+    Worker,
+    /// A forkserver: the root one or one of a source.
+    Forkserver,
+    /// Standard output and error of a worker; raw bytes follow the hello.
+    Stdio,
+}
+
+/// Answer of the node to a hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Protocol version that the node will speak.
+    pub protocol: u8,
+    /// The connection's own address.
+    pub address: ActorId,
+    /// Run of the node.
+    pub incarnation: Incarnation,
+    /// The node.
+    pub node: NodeId,
+    /// The node's name.
+    pub node_name: String,
+    /// The node's capabilities, a dictionary literal.
+    pub capabilities: String,
+    /// Version of the `director` program.
+    pub version: String,
+}
+
+/// Where the code of a worker comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A loaded source.
+    Source(SourceHash),
+    /// The modules of a client program.
+    Client(ClientEnvironment),
+}
+
+/// The environment of a client whose own classes are actors.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientEnvironment {
+    /// The Python interpreter.
+    pub interpreter: String,
+    /// Its `sys.path`.
+    pub sys_path: Vec<String>,
+    /// The file of `__main__`, imported again as `__mp_main__`.
+    pub main: Option<String>,
+    /// Its working directory, for relative entries of the path.
+    pub directory: String,
+}
+
+/// All that a forkserver needs to start one actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerSpec {
+    /// Secret that the worker shows in its hello.
+    pub token: String,
+    /// The actor's address.
+    pub actor: ActorId,
+    /// Where its code comes from.
+    pub origin: Origin,
+    /// `pkg.mod.Class`.
+    pub class: String,
+    /// Who created it; [`ActorId::NONE`] for a top-level actor.
+    pub parent: ActorId,
+    /// Its global name.
+    pub global_name: Option<String>,
+    /// `targetActorRequirements`, a dictionary literal.
+    pub requirements: Option<String>,
+    /// The node's capabilities, a dictionary literal.
+    pub capabilities: String,
+    /// Run of the node.
+    pub incarnation: Incarnation,
+    /// First serial of the addresses that the worker may allot to children
+    /// (`limits::ALLOTMENT` of them).
+    pub allotment: u64,
+    /// Variables to set for this worker; a seam, empty today.
+    #[serde(default)]
+    pub environment: Vec<(String, String)>,
+    /// User to run as; a seam, `None` today.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+/// From the node to a forkserver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum ForkserverRequest {
+    /// To the root one: fork a forkserver for this origin. It dials with `token`.
+    Fork {
+        /// Secret for its hello.
+        token: String,
+        /// Origin that it serves.
+        origin: Origin,
+        /// Entries for the front of `sys.path`, the unpacked source first.
+        path: Vec<String>,
+    },
+    /// To one of an origin: import what the classes need, once, and look at them.
+    Prepare {
+        /// Classes or modules named by the `.tli`.
+        classes: Vec<String>,
+        /// Sets of capabilities to evaluate each class's check against (dictionary literals).
+        capability_sets: Vec<String>,
+        /// Requirements per class, in the order of `classes`.
+        requirements: Vec<Option<String>>,
+        /// Whether the import may be done here, once for all actors.
+        preload: bool,
+    },
+    /// To one of an origin: fork a worker.
+    Spawn(WorkerSpec),
+    /// End when no child is left.
+    Finish,
+}
+
+/// What a forkserver answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum ForkserverAnswer {
+    /// A forkserver or worker was forked.
+    Forked {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The classes were looked at.
+    Prepared {
+        /// One a class, in the order asked.
+        classes: Vec<PreparedClass>,
+        /// Why actors must import for themselves (threads, open files...), if they must.
+        per_actor: Option<String>,
+    },
+    /// It could not be done.
+    Failed(ActorFailure),
+}
+
+/// What was found out about one class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedClass {
+    /// The name as asked.
+    pub name: String,
+    /// `pkg.mod.Class`, resolved.
+    pub class: Option<String>,
+    /// Whether each capability set passes the class's check.
+    pub fits: Vec<bool>,
+    /// Why it cannot be used.
+    pub failure: Option<ActorFailure>,
+}
+
+/// Why an actor or its code could not be brought up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ActorFailure {
+    /// What kind of failure.
+    pub code: FailureCode,
+    /// One line for people.
+    pub message: String,
+    /// The Python traceback, if there is one.
+    #[serde(default)]
+    pub traceback: Option<String>,
+}
+
+/// Kinds of [`ActorFailure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// The module could not be imported.
+    ImportError,
+    /// The module has no such class, the name is not qualified, or it is no Actor.
+    InvalidSpecification,
+    /// The hash names no loaded source.
+    InvalidSourceHash,
+    /// The capability check says no here.
+    NoCompatibleSystem,
+    /// The constructor raised.
+    ConstructorFailed,
+    /// The process ended before the actor stood.
+    ProcessDied,
+    /// It took too long.
+    TimedOut,
+    /// Something else.
+    Failure,
+}
+
+/// Facts that want no answer. From workers and forkservers to the node, and back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum Notice {
+    /// Worker: the actor is constructed.
+    Started,
+    /// Worker: the actor could not be constructed; the process ends.
+    StartFailed(ActorFailure),
+    /// Worker: the actor has handled its exit request and ends now.
+    Exiting,
+    /// Worker: it waits for credit to send to `target` (`None`: it goes on).
+    Blocked {
+        /// The target waited for; 32 hex digits.
+        target: Option<String>,
+        /// Whether its inbox is full, so that nothing more flows to it.
+        inbox_full: bool,
+    },
+    /// Node to worker: the wait for credit cannot end; the message is a dead letter.
+    Unblock {
+        /// Why.
+        reason: String,
+    },
+    /// Forkserver: a child has ended.
+    ChildEnded {
+        /// Its process id.
+        pid: u32,
+        /// Exit code, or minus the signal.
+        status: i32,
+    },
+    /// Worker or client: it becomes (or is no longer) the handler of dead letters.
+    HandleDeadLetters {
+        /// Whether it handles them from now on.
+        on: bool,
+    },
+    /// Node to asker: its ask will not be answered.
+    AskEnded {
+        /// `sequence` of the ask.
+        sequence: u64,
+        /// The target it was for, 32 hex digits.
+        target: String,
+        /// What is known.
+        outcome: AskOutcome,
+        /// Why.
+        reason: String,
+    },
+    /// Node to asker: a marker that nothing more comes; reserved for orderly closing.
+    Closing,
+}
+
+/// How an ask ended that was not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskOutcome {
+    /// It was never handed to the actor.
+    DeadLettered,
+    /// It was handed to the actor, which ended before answering.
+    Unknown,
+}
+
+/// System messages that the node itself sends, as JSON payload or around an envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "system", rename_all = "snake_case")]
+pub enum SystemMessage {
+    /// `ActorExitRequest(recursive)`.
+    ActorExitRequest {
+        /// Whether children are to exit as well.
+        recursive: bool,
+    },
+    /// `ChildActorExited(child)`.
+    ChildActorExited {
+        /// The child's address.
+        child: ActorId,
+    },
+    /// Envelope: `DeadEnvelope(target, message)`.
+    DeadEnvelope {
+        /// The target, 32 hex digits.
+        target: String,
+        /// Whether it is a role's address.
+        role: bool,
+        /// Why it could not be delivered.
+        reason: String,
+    },
+    /// Envelope: `PoisonMessage(message, details)` to the sender.
+    PoisonMessage {
+        /// The details.
+        details: String,
+    },
+}
+
+/// A request of a worker or a client to its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Request {
+    /// Create an actor. Asked with number 0 by an actor: a failure comes as ChildActorExited.
+    CreateActor {
+        /// Address allotted by the creator; `None`: the node allots one.
+        actor: Option<ActorId>,
+        /// `pkg.mod.Class`.
+        class: String,
+        /// The source; `None`: the creator's own, or found by module name.
+        source: Option<SourceHash>,
+        /// The client's own environment, when its modules may define the class.
+        client: Option<ClientEnvironment>,
+        /// `targetActorRequirements`, a dictionary literal.
+        requirements: Option<String>,
+        /// Name to register; an actor that has it already is returned instead.
+        global_name: Option<String>,
+    },
+    /// Find role, global name or address.
+    Resolve {
+        /// What to look for.
+        target: String,
+        /// Only in this group.
+        group: Option<String>,
+    },
+    /// Who and what the node is.
+    Status,
+    /// Load the package that was uploaded under this request's number.
+    Load {
+        /// Idempotency id.
+        request: RequestId,
+        /// The group.
+        group: String,
+        /// The version; `None`: a file without one.
+        version: Option<String>,
+        /// The file that it came from, for people.
+        path: String,
+        /// The group's definition as evaluated by the caller.
+        definition: GroupDefinition,
+        /// Who asks, for the history.
+        by: String,
+        /// Answer at commit already.
+        no_wait: bool,
+        /// Only if the version is higher than the active one, and not withdrawn (`refresh`).
+        upwards_only: bool,
+    },
+    /// Unload a source.
+    Unload {
+        /// Idempotency id.
+        request: RequestId,
+        /// Unambiguous prefix of the hash.
+        hash: String,
+        /// Do not wait for its actors to drain.
+        now: bool,
+        /// Who asks.
+        by: String,
+    },
+    /// Switch a group back to the version before.
+    Rollback {
+        /// Idempotency id.
+        request: RequestId,
+        /// The group.
+        group: String,
+        /// Who asks.
+        by: String,
+    },
+    /// What is loaded and running.
+    List {
+        /// Only this group.
+        group: Option<String>,
+    },
+    /// Act on the actors of a role.
+    Role {
+        /// What to do.
+        action: RoleAction,
+        /// The role.
+        role: String,
+        /// Only in this group.
+        group: Option<String>,
+        /// Who asks.
+        by: String,
+    },
+    /// The dead letters kept.
+    DeadLetters,
+    /// Stop the node.
+    Shutdown,
+}
+
+/// What an operator does to a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleAction {
+    /// End its actor and start a new one.
+    Restart,
+    /// End its actor and start none.
+    Stop,
+    /// Start it again after a stop or a failure.
+    Resume,
+    /// Show where its process stands.
+    Dump,
+}
+
+/// The node's answer to a [`Request`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Response {
+    /// The actor stands.
+    Created {
+        /// Its address.
+        actor: ActorId,
+    },
+    /// What was found.
+    Resolved {
+        /// All matches.
+        matches: Vec<Match>,
+    },
+    /// Who and what the node is.
+    Status(NodeStatus),
+    /// The version is active (or, with `no_wait`, committed).
+    Loaded {
+        /// Its hash.
+        hash: SourceHash,
+        /// Whether anything changed: false when it was active already or `upwards_only` skipped.
+        changed: bool,
+        /// Why nothing changed, or what to know (warnings).
+        notes: Vec<String>,
+    },
+    /// The source is unloaded.
+    Unloaded {
+        /// Its hash.
+        hash: SourceHash,
+    },
+    /// The group was switched back.
+    RolledBack {
+        /// The version left, withdrawn from now on.
+        from: SourceHash,
+        /// The version active now.
+        to: SourceHash,
+    },
+    /// What is loaded and running.
+    Listed {
+        /// The groups by name.
+        groups: Vec<ListedGroup>,
+        /// Raft index that the answer covers.
+        index: u64,
+    },
+    /// The action on a role is done.
+    Done {
+        /// Text to show (a dump), empty otherwise.
+        text: String,
+    },
+    /// The dead letters kept, newest last.
+    DeadLetters {
+        /// All counted since the node started.
+        total: u64,
+        /// Those kept.
+        kept: Vec<DeadLetter>,
+    },
+    /// It was not done.
+    Failed(RequestError),
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct RequestError {
+    /// What kind of failure.
+    pub code: ErrorCode,
+    /// One line for people that names the thing.
+    pub message: String,
+    /// The next step to take.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// The Python traceback, if there is one.
+    #[serde(default)]
+    pub traceback: Option<String>,
+    /// For a failed creation: which kind.
+    #[serde(default)]
+    pub failure: Option<FailureCode>,
+}
+
+/// Kinds of [`RequestError`]; the command line maps them to exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The caller's fault, or forbidden by state: exit 1.
+    Refused,
+    /// The request itself is not understood: exit 2.
+    Usage,
+    /// Try again: exit 3.
+    Unavailable,
+    /// The time ran out; what happened is unknown: exit 3.
+    TimedOut,
+    /// Not allowed for this user: exit 1.
+    Forbidden,
+    /// A bug in Director: exit 70.
+    Internal,
+}
+
+/// One thing that a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// `role`, `name` or `address`.
+    pub kind: String,
+    /// The group, for roles and `.tli` names.
+    pub group: Option<String>,
+    /// The role.
+    pub role: Option<String>,
+    /// The role's address.
+    pub role_address: Option<RoleId>,
+    /// The actor that plays it now.
+    pub actor: Option<ActorId>,
+    /// The actor's class.
+    pub class: Option<String>,
+    /// Its source.
+    pub source: Option<SourceHash>,
+    /// When it started.
+    pub started: Option<Stamp>,
+}
+
+/// Who and what a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its id.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Version of the program.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Its admin port.
+    pub port: u16,
+    /// Its Director directory.
+    pub directory: String,
+    /// The interpreter for workers, with its version, if one was found.
+    pub python: Option<String>,
+    /// Actors alive.
+    pub actors: u64,
+    /// Clients connected.
+    pub clients: u64,
+    /// Messages routed since the start.
+    pub messages: u64,
+    /// Dead letters since the start.
+    pub dead_letters: u64,
+    /// Last raft index applied.
+    pub index: u64,
+    /// Warnings an operator should see.
+    pub warnings: Vec<String>,
+}
+
+/// One group of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedGroup {
+    /// Its name.
+    pub group: String,
+    /// Its sources, newest version first.
+    pub sources: Vec<ListedSource>,
+}
+
+/// One source of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedSource {
+    /// Its hash.
+    pub hash: SourceHash,
+    /// Its version.
+    pub version: Option<String>,
+    /// `active`, `loaded`, `draining`, `withdrawn` or `loading`.
+    pub state: String,
+    /// Bytes of the package.
+    pub bytes: u64,
+    /// When it was loaded.
+    pub loaded: Stamp,
+    /// Who loaded it.
+    pub by: String,
+    /// Why its actors import one by one, if they do.
+    pub per_actor_import: Option<String>,
+    /// Its Director actors.
+    pub actors: Vec<ListedActor>,
+}
+
+/// One Director actor of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedActor {
+    /// Its address, if it runs.
+    pub actor: Option<ActorId>,
+    /// Its class.
+    pub class: String,
+    /// Its role.
+    pub role: Option<String>,
+    /// Its global name.
+    pub global_name: Option<String>,
+    /// Its node's name.
+    pub node: String,
+    /// When it started.
+    pub started: Option<Stamp>,
+    /// Restarts since the version became active.
+    pub restarts: u32,
+    /// Why it does not run, if it failed.
+    pub failed: Option<String>,
+    /// `running`, `starting`, `restarting`, `stopped`, `failed` or `gone`.
+    pub state: String,
+}
+
+/// One message that was not delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// When.
+    pub stamp: Stamp,
+    /// Who sent it.
+    pub sender: ActorId,
+    /// The target, 32 hex digits.
+    pub target: String,
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,39 @@
+//! Bounds of everything that is read from another process, each with its reason.
+
+/// Version of the frame header that this build writes; it reads this one and the one before.
+pub const PROTOCOL_VERSION: u8 = 1;
+
+/// Length of the header, its own length field included.
+pub const HEADER_BYTES: usize = 112;
+
+/// Longest frame: a 100 MB message must pass, four times that is a mistake or an attack.
+pub const FRAME_BYTES_MAX: usize = 400 << 20;
+
+/// Longest control document (JSON in a request, response or notice).
+pub const CONTROL_BYTES_MAX: usize = 8 << 20;
+
+/// Piece of an upload: large enough that a 200 MB package costs few wake-ups, small enough that
+/// the agent's memory stays flat.
+pub const UPLOAD_CHUNK_BYTES: usize = 256 << 10;
+
+/// Messages that a sender may have on the way to one target before it waits for credit.
+pub const CREDIT_MESSAGES: u32 = 4096;
+
+/// Bytes that a sender may have on the way to one target before it waits for credit. One message
+/// larger than that passes alone.
+pub const CREDIT_BYTES: u64 = 4 << 20;
+
+/// Bytes that the node sends to a worker ahead of what the worker took.
+pub const WINDOW_BYTES: u64 = 1 << 20;
+
+/// Bytes that a worker keeps in its own inbox while it waits in `send`.
+pub const INBOX_BYTES_MAX: u64 = 64 << 20;
+
+/// Dead letters kept for inspection on a node.
+pub const DEAD_LETTERS_KEPT: usize = 1000;
+
+/// Addresses that a worker may allot to its children before it asks for more.
+pub const ALLOTMENT: u64 = 1 << 32;
+
+/// Bytes that may wait for a role while a rollout holds it.
+pub const HOLD_BYTES_MAX: u64 = 64 << 20;
