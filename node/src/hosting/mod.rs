@@ -1,0 +1,1 @@
+//! Worker hosting: interpreters, forkservers and the processes of actors.

@@ -1,0 +1,1 @@
+//! The router: every message between actors, clients and roles of this node passes here.

@@ -1,0 +1,1 @@
+//! The package store: packages by content address, and their unpacked sources.
