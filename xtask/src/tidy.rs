@@ -1,0 +1,96 @@
+//! The house style as a program: what a reviewer would otherwise have to say again and again.
+//!
+//! Each rule is a file with the tests that show it catch a planted violation.
+//! Not here: what rustfmt, clippy, ruff and cargo-deny check.
+
+mod adr;
+mod attributes;
+mod orphans;
+pub(crate) mod protocol_hash;
+mod readmes;
+mod source;
+mod text;
+mod words;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use cargo_metadata::Metadata;
+
+use crate::finding::Finding;
+use crate::house::House;
+
+/// Where the files of the workspace are not tidy.
+pub(crate) fn check(house: &House) -> anyhow::Result<Vec<Finding>> {
+    let metadata = house.metadata()?;
+    let sources = source::all(house.root())?;
+    let mut findings = Vec::new();
+    for source in &sources {
+        findings.extend(text::check(source));
+        findings.extend(words::check(source));
+        findings.extend(attributes::check(source));
+    }
+    findings.extend(orphans::check(&sources, &roots(house, &metadata)));
+    findings.extend(readmes::check(house.root(), &crates(house, &metadata))?);
+    findings.extend(adr::check(house.root())?);
+    findings.extend(protocol_hash::check(house.root())?);
+    findings.sort();
+    Ok(findings)
+}
+
+/// The files that cargo compiles from: `src/lib.rs`, `tests/x.rs`, `build.rs` and so on.
+fn roots(house: &House, metadata: &Metadata) -> BTreeSet<PathBuf> {
+    let targets = metadata
+        .workspace_packages()
+        .into_iter()
+        .flat_map(|it| it.targets.clone());
+    targets
+        .map(|target| relative(house, target.src_path.as_std_path()))
+        .collect()
+}
+
+/// The folders of the crates.
+fn crates(house: &House, metadata: &Metadata) -> Vec<PathBuf> {
+    let manifests = metadata
+        .workspace_packages()
+        .into_iter()
+        .map(|it| &it.manifest_path);
+    let folders = manifests.filter_map(|manifest| manifest.parent());
+    folders
+        .map(|folder| relative(house, folder.as_std_path()))
+        .collect()
+}
+
+fn relative(house: &House, path: &std::path::Path) -> PathBuf {
+    path.strip_prefix(house.root()).unwrap_or(path).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_is_tidy() {
+        let findings = check(&House::find().unwrap()).unwrap();
+        let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        assert!(findings.is_empty(), "\n{}", lines.join("\n"));
+    }
+
+    #[test]
+    fn the_check_sees_every_crate_and_its_files() {
+        let house = House::find().unwrap();
+        let metadata = house.metadata().unwrap();
+        let roots = roots(&house, &metadata);
+        assert!(
+            roots.contains(&PathBuf::from("xtask/src/main.rs")),
+            "{roots:?}"
+        );
+        assert!(crates(&house, &metadata).contains(&PathBuf::from("protocol")));
+        let sources = source::all(house.root()).unwrap();
+        assert!(
+            sources
+                .iter()
+                .any(|source| source.path() == "xtask/src/tidy.rs")
+        );
+    }
+}
