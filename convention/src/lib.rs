@@ -1,1 +1,14 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod registry;
+pub use registry::Registry;
+
+mod resolve;
+pub use resolve::{RoleStanding, Standing, find_name, find_role, role_standings};
+
+mod restart;
+pub use restart::{RESTART_WINDOW_MS, RESTARTS_MAX};
+
+mod work;
+pub use work::{Work, next_moment, work};

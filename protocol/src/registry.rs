@@ -134,7 +134,10 @@ pub enum SourceState {
     /// Loaded; active if its group says so.
     Loaded,
     /// It has left resolution; its actors end.
-    Draining,
+    Draining {
+        /// At once (`unload --now`), or when they are idle.
+        now: bool,
+    },
 }
 
 /// A place for a Director actor.
@@ -366,8 +369,6 @@ pub enum Command {
         rollout: RolloutId,
         /// Why.
         reason: String,
-        /// Addresses for actors of the old source that are gone.
-        replacements: Vec<Replacement>,
         /// When.
         stamp: Stamp,
     },
@@ -377,6 +378,8 @@ pub enum Command {
         request: RequestId,
         /// The source.
         hash: SourceHash,
+        /// `unload --now`.
+        now: bool,
         /// Who asked.
         by: String,
         /// When.

@@ -1,0 +1,136 @@
+//! Loaded sources: their rank within a group, which one is next, draining and forgetting.
+
+use std::collections::BTreeSet;
+
+use package::VersionKey;
+use protocol::definition::AutoUnload;
+use protocol::registry::{Outcome, Refusal, Source, SourceState, State};
+use protocol::{SlotId, SourceHash, Stamp};
+
+use super::Registry;
+
+/// The group's sources, highest version first; equal versions rank by load, latest first.
+#[must_use]
+pub fn ranked<'a>(state: &'a State, group: &str) -> Vec<(SourceHash, &'a Source)> {
+    let mut sources: Vec<_> = state
+        .sources
+        .iter()
+        .filter(|(_, source)| source.group == group)
+        .map(|(hash, source)| (*hash, source))
+        .collect();
+    sources.sort_by_cached_key(|(_, source)| {
+        std::cmp::Reverse((version_key(source.version.as_deref()), source.order))
+    });
+    sources
+}
+
+/// What a version sorts by; a package without one sorts lowest.
+#[must_use]
+pub fn version_key(version: Option<&str>) -> VersionKey {
+    VersionKey::of(
+        &version
+            .map(|version| format!("-{version}"))
+            .unwrap_or_default(),
+    )
+}
+
+/// The source that becomes active when `leaving` is left: the highest loaded version that is not
+/// withdrawn.
+#[must_use]
+pub fn next_active(state: &State, group: &str, leaving: SourceHash) -> Option<SourceHash> {
+    let withdrawn = state.groups.get(group).map(|group| &group.withdrawn);
+    let candidate = |(hash, source): &(SourceHash, &Source)| {
+        *hash != leaving
+            && source.state == SourceState::Loaded
+            && !withdrawn.is_some_and(|withdrawn| withdrawn.contains(hash))
+    };
+    ranked(state, group)
+        .into_iter()
+        .find(candidate)
+        .map(|(hash, _)| hash)
+}
+
+/// The sources that go when `active` has become active: surplus by its `AutoUnload`, latest loads
+/// kept first, and another file without a version.
+#[must_use]
+pub fn drained_after_switch(state: &State, active: SourceHash) -> Vec<SourceHash> {
+    let Some(now) = state.sources.get(&active) else {
+        return Vec::new();
+    };
+    let mut others: Vec<_> = state
+        .sources
+        .iter()
+        .filter(|(hash, source)| {
+            **hash != active && source.group == now.group && source.state == SourceState::Loaded
+        })
+        .collect();
+    others.sort_by_key(|(_, source)| std::cmp::Reverse(source.order));
+    let keep = match now.definition.auto_unload {
+        AutoUnload::KeepAll => usize::MAX,
+        AutoUnload::Keep(count) => count.max(1) as usize - 1,
+    };
+    let replaced = |source: &Source| now.version.is_none() && source.version.is_none();
+    let (same_file, rest): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|(_, source)| replaced(source));
+    same_file
+        .into_iter()
+        .chain(rest.into_iter().skip(keep))
+        .map(|(hash, _)| *hash)
+        .collect()
+}
+
+impl Registry {
+    pub(super) fn active(&self, group: &str) -> Option<SourceHash> {
+        self.state.groups.get(group).and_then(|group| group.active)
+    }
+
+    /// Slots of a source whose actors live.
+    pub(super) fn living_slots(&self, hash: Option<SourceHash>) -> BTreeSet<SlotId> {
+        use protocol::registry::SlotState::{Running, Standing};
+        let living = self.state.slots.iter().filter(|(_, slot)| {
+            Some(slot.source) == hash && matches!(slot.state, Running | Standing)
+        });
+        living.map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn drain(&mut self, hash: SourceHash, now: bool, by: &str, stamp: Stamp) -> Outcome {
+        let Some(source) = self.state.sources.get(&hash) else {
+            return Outcome::Refused(Refusal::UnknownSource { hash });
+        };
+        let group = source.group.clone();
+        if matches!(source.state, SourceState::Draining { .. }) {
+            return Outcome::Refused(Refusal::Draining { hash });
+        }
+        let in_rollout = |rollout: &protocol::registry::Rollout| {
+            rollout.to == Some(hash) || rollout.from == Some(hash)
+        };
+        if self.active(&group) == Some(hash) || self.state.rollouts.values().any(in_rollout) {
+            return Outcome::Refused(Refusal::Busy { group });
+        }
+        self.begin_draining(hash, now, stamp, by);
+        Outcome::Done
+    }
+
+    pub(super) fn begin_draining(&mut self, hash: SourceHash, now: bool, stamp: Stamp, by: &str) {
+        if let Some(source) = self.state.sources.get_mut(&hash) {
+            source.state = SourceState::Draining { now };
+            self.record(hash, stamp, "unloading", by, "");
+        }
+    }
+
+    pub(super) fn forget(&mut self, hash: SourceHash, stamp: Stamp) -> Outcome {
+        let state = self.state.sources.get(&hash).map(|source| source.state);
+        if !matches!(state, Some(SourceState::Draining { .. })) {
+            return Outcome::Stale;
+        }
+        self.record(hash, stamp, "unloaded", "", "");
+        self.remove_source(hash);
+        Outcome::Done
+    }
+
+    pub(super) fn remove_source(&mut self, hash: SourceHash) {
+        self.state.sources.remove(&hash);
+        self.state.slots.retain(|_, slot| slot.source != hash);
+        self.reserve_names();
+    }
+}

@@ -1,0 +1,104 @@
+//! What roles and global names stand for, read off the registry.
+//!
+//! Every node derives its routing from this after each applied index, so that a switch is one
+//! step everywhere and a restarted node comes to the same answer.
+
+use std::collections::BTreeMap;
+
+use protocol::registry::{RolloutStep, Slot, SlotState, State};
+use protocol::{ActorId, RoleId, SlotId};
+
+/// Where messages to a role go now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// To this actor.
+    Bound(ActorId),
+    /// They wait: a rollout holds the group, or the actor starts.
+    Held,
+    /// Nowhere; why.
+    Unbound(String),
+}
+
+/// A role, its names, and where its messages go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleStanding {
+    /// The group.
+    pub group: String,
+    /// The role.
+    pub role: String,
+    /// Where messages go.
+    pub standing: Standing,
+}
+
+/// Every role that any loaded source defines, by address.
+#[must_use]
+pub fn role_standings(state: &State) -> BTreeMap<RoleId, RoleStanding> {
+    let mut standings = BTreeMap::new();
+    for source in state.sources.values() {
+        let roles = source
+            .definition
+            .actors
+            .iter()
+            .filter_map(|actor| actor.role.as_ref());
+        for role in roles {
+            standings
+                .entry(RoleId::of(&source.group, role))
+                .or_insert_with(|| RoleStanding {
+                    group: source.group.clone(),
+                    role: role.clone(),
+                    standing: standing(state, &source.group, role),
+                });
+        }
+    }
+    standings
+}
+
+fn standing(state: &State, group: &str, role: &str) -> Standing {
+    let held = state
+        .rollouts
+        .values()
+        .any(|rollout| rollout.group == group && rollout.step != RolloutStep::Construct);
+    if held {
+        return Standing::Held;
+    }
+    let Some((_, slot)) = find_role(state, group, role) else {
+        return Standing::Unbound(format!(
+            "no active version of `{group}` has the role `{role}`"
+        ));
+    };
+    match &slot.state {
+        SlotState::Running => Standing::Bound(slot.actor),
+        SlotState::Starting | SlotState::Standing | SlotState::Waiting { .. } => Standing::Held,
+        SlotState::Failed { reason } => Standing::Unbound(format!("`{role}` failed: {reason}")),
+        SlotState::Stopped => Standing::Unbound(format!("`{role}` is stopped")),
+        SlotState::Gone => Standing::Unbound(format!("the actor of `{role}` has ended")),
+    }
+}
+
+/// The slot that plays a role in the group's active source: the first in the definition's order.
+#[must_use]
+pub fn find_role<'a>(state: &'a State, group: &str, role: &str) -> Option<(SlotId, &'a Slot)> {
+    find(state, group, |actor| actor.role.as_deref() == Some(role))
+}
+
+/// The slot that holds a global name of a `.tli`.
+#[must_use]
+pub fn find_name<'a>(state: &'a State, name: &str) -> Option<(SlotId, &'a Slot)> {
+    let group = state.names.get(name)?;
+    find(state, group, |actor| {
+        actor.global_name.as_deref() == Some(name)
+    })
+}
+
+fn find<'a>(
+    state: &'a State,
+    group: &str,
+    wanted: impl Fn(&protocol::definition::ActorDefinition) -> bool,
+) -> Option<(SlotId, &'a Slot)> {
+    let active = state.groups.get(group)?.active?;
+    let source = state.sources.get(&active)?;
+    let position = source.definition.actors.iter().position(wanted)?;
+    let mut slots = state.slots.iter();
+    let found = slots.find(|(_, slot)| slot.source == active && slot.position as usize == position);
+    found.map(|(id, slot)| (*id, slot))
+}
