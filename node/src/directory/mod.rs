@@ -1,1 +1,25 @@
 //! The Director directory: its `.cfg` files, its `state/` folder, where a node's socket lies.
+
+mod place;
+pub use place::{Directory, DirectoryError};
+
+mod settings;
+pub use settings::{Settings, SettingsRead, SettingsWarning};
+
+mod cfg;
+pub use cfg::{CfgFault, SettingsError};
+
+mod kinds;
+pub use kinds::{EnvironmentEntry, LeaderAddress, PythonSetting};
+
+mod keys;
+pub use keys::{KeyFiles, KeyFilesError, KeyRefusal, RefusedKey};
+
+mod packages;
+pub use packages::{GroupFiles, KeepError, Listing, PackageFile};
+
+mod state;
+pub use state::{NodeRecord, RecordError, StateFolder};
+
+mod sockets;
+pub use sockets::{NodePlace, runtime_folder, socket_path, worker_socket_path};
