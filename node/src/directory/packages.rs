@@ -133,11 +133,9 @@ impl Directory {
     ) -> Result<Vec<PathBuf>, KeepError> {
         let packages = self.packages_of(group)?;
         let names: Vec<_> = packages.into_iter().map(|package| package.name).collect();
-        let names_of = |path: &&Path| path.file_name()?.to_str();
         let spared: Vec<&str> = spared
             .iter()
-            .filter(|path| path.parent() == Some(self.path()))
-            .filter_map(names_of)
+            .filter_map(|path| self.own_name(path))
             .collect();
         let surplus = keep_limit(&names, group, limit, &spared);
         let mut deleted = Vec::new();
@@ -150,6 +148,12 @@ impl Directory {
             }
         }
         Ok(deleted)
+    }
+
+    /// The name of a file that lies in this directory.
+    fn own_name<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        let name = path.file_name()?.to_str()?;
+        (path.parent() == Some(self.path())).then_some(name)
     }
 
     fn package(&self, name: PackageName) -> PackageFile {
