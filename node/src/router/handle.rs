@@ -1,0 +1,226 @@
+//! What the agent may ask of the router, from any thread.
+//!
+//! Calls of one handle are carried out in their order; those that are awaited have been applied
+//! when they return, so that nothing which arrives after can miss them.
+
+use std::time::Duration;
+
+use protocol::control::{DeadLetter, Response, SystemMessage};
+use protocol::{ActorId, RoleId};
+use tokio::sync::{mpsc, oneshot};
+
+use super::agent::{Gone, Stats};
+use super::config::ActorRecord;
+
+/// The agent's end of the router.
+#[derive(Debug, Clone)]
+pub struct RouterHandle {
+    commands: CommandSender,
+}
+
+impl RouterHandle {
+    pub(crate) fn new(commands: CommandSender) -> Self {
+        Self { commands }
+    }
+
+    /// The actor exists from now; messages to it wait until its process has sent `started`.
+    pub fn expect(&self, record: ActorRecord) {
+        self.commands.send(Command::Expect(Box::new(record)));
+    }
+
+    /// Messages to the role go to this actor from now; `None`: they become dead letters.
+    pub async fn bind_role(&self, role: RoleId, actor: Option<ActorId>) {
+        let reason = "nobody plays this role".to_owned();
+        self.applied(|done| Command::Bind {
+            role,
+            actor,
+            reason,
+            done,
+        })
+        .await;
+    }
+
+    /// Messages to the role become dead letters with this reason from now.
+    pub async fn unbind_role(&self, role: RoleId, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.applied(|done| Command::Bind {
+            role,
+            actor: None,
+            reason,
+            done,
+        })
+        .await;
+    }
+
+    /// Messages to these roles wait from now.
+    pub async fn hold(&self, roles: Vec<RoleId>) {
+        self.applied(|done| Command::Hold {
+            roles,
+            limit: None,
+            done,
+        })
+        .await;
+    }
+
+    /// As [`Self::hold`]; after `limit` they go on to the actor bound then.
+    pub async fn hold_for(&self, roles: Vec<RoleId>, limit: Duration) {
+        self.applied(|done| Command::Hold {
+            roles,
+            limit: Some(limit),
+            done,
+        })
+        .await;
+    }
+
+    /// Messages to these roles go on, those that waited first.
+    pub async fn release(&self, roles: Vec<RoleId>) {
+        self.applied(|done| Command::Release { roles, done }).await;
+    }
+
+    /// Sends a Python literal from the node's own address.
+    pub fn send_literal(&self, target: ActorId, literal: String) {
+        self.commands.send(Command::Literal { target, literal });
+    }
+
+    /// Sends a system message from the node's own address.
+    pub fn send_system(&self, target: ActorId, message: SystemMessage) {
+        self.commands.send(Command::System { target, message });
+    }
+
+    /// The actor's process has ended: what waits for it becomes dead letters with this reason,
+    /// its parent is told.
+    pub fn ended(&self, actor: ActorId, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.commands.send(Command::Ended { actor, reason });
+    }
+
+    /// The actor never came up: its parent is told, and what waits for it goes back to the
+    /// senders as PoisonMessage.
+    pub fn failed_creation(&self, actor: ActorId, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.commands.send(Command::FailedCreation { actor, reason });
+    }
+
+    /// Resolves when every message that was accepted for the actor before has been handled.
+    ///
+    /// # Errors
+    /// [`Gone`] when the actor ends first, or is not known.
+    pub async fn marker(&self, actor: ActorId) -> Result<(), Gone> {
+        self.ask(|done| Command::Marker { actor, done })
+            .await
+            .unwrap_or(Err(Gone))
+    }
+
+    /// Resolves when the actor has nothing to do: no message waits for it, none is being
+    /// handled, no ask through it is unanswered.
+    ///
+    /// # Errors
+    /// [`Gone`] when the actor ends first, or is not known.
+    pub async fn idle(&self, actor: ActorId) -> Result<(), Gone> {
+        self.ask(|done| Command::Idle { actor, done })
+            .await
+            .unwrap_or(Err(Gone))
+    }
+
+    /// All dead letters counted, and those kept, newest last.
+    pub async fn dead_letters(&self) -> (u64, Vec<DeadLetter>) {
+        self.ask(Command::DeadLetters).await.unwrap_or_default()
+    }
+
+    /// The counters.
+    pub async fn stats(&self) -> Stats {
+        self.ask(Command::Stats).await.unwrap_or_default()
+    }
+
+    /// The actors that are expected or running, without those only announced by their creator.
+    pub async fn alive(&self) -> Vec<ActorRecord> {
+        self.ask(Command::Alive).await.unwrap_or_default()
+    }
+
+    /// New capabilities of the node, for those who connect from now.
+    pub fn set_capabilities(&self, capabilities: String) {
+        self.commands.send(Command::Capabilities(capabilities));
+    }
+
+    /// Tells everyone that nothing more comes, writes what is written, ends the thread.
+    pub async fn close(&self) {
+        self.applied(Command::Close).await;
+    }
+
+    async fn applied(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+        self.ask(command).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(command(done));
+        answer.await.ok()
+    }
+}
+
+/// Way to the router's thread; unbounded, because its users are the agent's own tasks, which
+/// wait for answers.
+#[derive(Debug, Clone)]
+pub(crate) struct CommandSender(pub(crate) mpsc::UnboundedSender<Command>);
+
+impl CommandSender {
+    /// Sends, unless the router has ended: then nobody is left to whom it could matter.
+    pub(crate) fn send(&self, command: Command) {
+        drop(self.0.send(command));
+    }
+}
+
+/// One call of a handle.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Expect(Box<ActorRecord>),
+    Bind {
+        role: RoleId,
+        actor: Option<ActorId>,
+        reason: String,
+        done: oneshot::Sender<()>,
+    },
+    Hold {
+        roles: Vec<RoleId>,
+        limit: Option<Duration>,
+        done: oneshot::Sender<()>,
+    },
+    Release {
+        roles: Vec<RoleId>,
+        done: oneshot::Sender<()>,
+    },
+    Literal {
+        target: ActorId,
+        literal: String,
+    },
+    System {
+        target: ActorId,
+        message: SystemMessage,
+    },
+    Ended {
+        actor: ActorId,
+        reason: String,
+    },
+    FailedCreation {
+        actor: ActorId,
+        reason: String,
+    },
+    Marker {
+        actor: ActorId,
+        done: oneshot::Sender<Result<(), Gone>>,
+    },
+    Idle {
+        actor: ActorId,
+        done: oneshot::Sender<Result<(), Gone>>,
+    },
+    Respond {
+        connection: u64,
+        sequence: u64,
+        response: Option<Box<Response>>,
+    },
+    DeadLetters(oneshot::Sender<(u64, Vec<DeadLetter>)>),
+    Stats(oneshot::Sender<Stats>),
+    Alive(oneshot::Sender<Vec<ActorRecord>>),
+    Capabilities(String),
+    Close(oneshot::Sender<()>),
+}
