@@ -33,3 +33,8 @@ pub use archive::{
 
 mod sign;
 pub use sign::{SignError, Signed, sign};
+mod version;
+pub use version::VersionKey;
+
+mod name;
+pub use name::{PackageName, PackageNameError, keep_limit, newest_first};

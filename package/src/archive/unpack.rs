@@ -172,14 +172,16 @@ fn copy_member<R: Read + Seek>(
     };
     if member.method == STORED {
         checked.take_all(&mut packed)?;
-    } else {
-        let mut decoder = DeflateDecoder::new(packed);
-        checked.take_all(&mut decoder)?;
-        if decoder.total_in() != member.compressed_size {
-            return Err(damaged(member, "bytes follow its compressed data"));
-        }
+        return checked.finish();
     }
-    checked.finish()
+    let mut decoder = DeflateDecoder::new(packed);
+    checked.take_all(&mut decoder)?;
+    checked.finish()?;
+    if decoder.total_in() == member.compressed_size {
+        Ok(())
+    } else {
+        Err(damaged(member, "bytes follow its compressed data"))
+    }
 }
 
 /// Counts and sums what is written.
