@@ -1,0 +1,44 @@
+//! What the reconciler needs of the replicated log: propose, read, be told of what was applied.
+
+use std::future::Future;
+
+use protocol::registry::{Command, Outcome, State};
+use tokio::sync::watch;
+
+/// A command that was not committed, or of which that is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeFailure {
+    /// It was not proposed; trying again is safe.
+    #[error("the registry cannot be written now: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// The time ran out: it may or may not be committed.
+    #[error("whether the command was committed is unknown: {reason}")]
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+    /// The node has to stop.
+    #[error("the registry's log failed: {reason}")]
+    Fatal {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A replica of the registry, with the right to propose.
+pub trait Replica: Send + Sync + 'static {
+    /// Commits and applies a command; gives its index and what it did.
+    fn propose(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<(u64, Outcome), ProposeFailure>> + Send;
+
+    /// Reads the applied state.
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T;
+
+    /// The last applied index, as it moves.
+    fn applied(&self) -> watch::Receiver<u64>;
+}
