@@ -13,7 +13,7 @@ use crate::house::House;
 
 /// Where the workspace breaks the rules.
 pub(crate) fn check(house: &House) -> anyhow::Result<Vec<Finding>> {
-    let graph = graph::Graph::of(&house.metadata()?)?;
+    let graph = graph::Graph::of(&house.graph()?)?;
     Ok(check::findings(&graph, &rules::HOUSE))
 }
 

@@ -7,20 +7,23 @@ use crate::command::{cargo_tool, python_tool, run};
 use crate::house::House;
 use crate::tidy::protocol_hash;
 
-/// Mends and answers true; an error names the tool that could not run to its end.
-pub(crate) fn everything(house: &House) -> anyhow::Result<bool> {
-    rust(house)?;
-    python(house)?;
-    if let Some(path) = protocol_hash::refresh(house.root())? {
-        eprintln!("refreshed the hash in {path}");
+/// Lets each tool mend, also after one that failed, and answers whether all ran to their end.
+pub(crate) fn everything(house: &House) -> bool {
+    let mends = [lints(house), format(house), python(house), hash(house)];
+    let failures: Vec<_> = mends.into_iter().filter_map(Result::err).collect();
+    for failure in &failures {
+        eprintln!("error: {failure:#}");
     }
-    Ok(true)
+    failures.is_empty()
 }
 
-fn rust(house: &House) -> anyhow::Result<()> {
+fn lints(house: &House) -> anyhow::Result<()> {
     let mut clippy = cargo_tool(house, "clippy", "rustup component add clippy")?;
-    clippy.args(["--fix", "--allow-dirty", "--allow-staged"]);
-    run(clippy.args(["--workspace", "--all-targets"]))?;
+    clippy.args(["--fix", "--allow-dirty", "--allow-staged", "--allow-no-vcs"]);
+    run(clippy.args(["--workspace", "--all-targets"]))
+}
+
+fn format(house: &House) -> anyhow::Result<()> {
     let mut fmt = cargo_tool(house, "fmt", "rustup component add rustfmt")?;
     run(fmt.arg("--all"))
 }
@@ -33,4 +36,11 @@ fn python(house: &House) -> anyhow::Result<()> {
     run(check.args(["check", "--no-cache", "--fix", "."]))?;
     let mut format = python_tool(house, "ruff", &folder)?;
     run(format.args(["format", "--no-cache", "."]))
+}
+
+fn hash(house: &House) -> anyhow::Result<()> {
+    if let Some(path) = protocol_hash::refresh(house.root())? {
+        eprintln!("refreshed the hash in {path}");
+    }
+    Ok(())
 }

@@ -46,14 +46,36 @@ impl House {
         folder.is_dir().then_some(folder)
     }
 
-    /// Members, targets and the resolved graph of dependencies.
-    pub(crate) fn metadata(&self) -> anyhow::Result<Metadata> {
+    /// The members of the workspace and their targets.
+    pub(crate) fn members(&self) -> anyhow::Result<Metadata> {
+        self.metadata(["--no-deps".to_owned()])
+    }
+
+    /// The graph of dependencies as resolved for this machine: for another platform cargo would
+    /// have to download what is never built here.
+    pub(crate) fn graph(&self) -> anyhow::Result<Metadata> {
+        self.metadata(["--filter-platform".to_owned(), host_triple()?])
+    }
+
+    fn metadata<const N: usize>(&self, options: [String; N]) -> anyhow::Result<Metadata> {
+        let locked = std::iter::once("--locked".to_owned());
         MetadataCommand::new()
             .manifest_path(self.root.join("Cargo.toml"))
-            .other_options(["--locked".to_owned()])
+            .other_options(locked.chain(options).collect::<Vec<_>>())
             .exec()
             .context("`cargo metadata --locked` failed")
     }
+}
+
+/// What cargo calls this machine, such as `x86_64-unknown-linux-gnu`.
+fn host_triple() -> anyhow::Result<String> {
+    let version = cargo()
+        .arg("-vV")
+        .output()
+        .context("cannot start `cargo -vV`")?;
+    let text = String::from_utf8(version.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`cargo -vV` names no host")?.to_owned())
 }
 
 /// The cargo that started this gate.

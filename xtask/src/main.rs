@@ -65,7 +65,7 @@ fn run(gate: &Gate) -> anyhow::Result<bool> {
         Gate::Verify { no_tests, only } => {
             Ok(verify::run(&house, &verify::wanted(only, *no_tests)))
         }
-        Gate::Fix => fix::everything(&house),
+        Gate::Fix => Ok(fix::everything(&house)),
         Gate::Arrows => Ok(verify::run(&house, &[Step::Arrows])),
         Gate::Tidy => Ok(verify::run(&house, &[Step::Tidy])),
     }

@@ -22,7 +22,7 @@ use crate::house::House;
 
 /// Where the files of the workspace are not tidy.
 pub(crate) fn check(house: &House) -> anyhow::Result<Vec<Finding>> {
-    let metadata = house.metadata()?;
+    let metadata = house.members()?;
     let sources = source::all(house.root())?;
     let mut findings = Vec::new();
     for source in &sources {
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn the_check_sees_every_crate_and_its_files() {
         let house = House::find().unwrap();
-        let metadata = house.metadata().unwrap();
+        let metadata = house.members().unwrap();
         let roots = roots(&house, &metadata);
         assert!(
             roots.contains(&PathBuf::from("xtask/src/main.rs")),

@@ -28,7 +28,7 @@ pub(crate) struct Edge {
 }
 
 impl Graph {
-    /// From cargo's own resolution, every platform and kind of dependency included.
+    /// From cargo's own resolution, every kind of dependency included.
     pub(crate) fn of(metadata: &Metadata) -> anyhow::Result<Self> {
         let resolve = metadata
             .resolve
