@@ -35,6 +35,14 @@ impl House {
         })
     }
 
+    /// A workspace planted by a test.
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
     /// The folder of the root `Cargo.toml`.
     pub(crate) fn root(&self) -> &Path {
         &self.root

@@ -184,3 +184,15 @@ fn no_python() -> anyhow::Result<()> {
     eprintln!("no folder `python`: nothing to check");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_fails_its_step() {
+        assert!(report(&[]).is_ok());
+        let finding = Finding::of("a.rs", "broken");
+        assert_eq!(report(&[finding]).unwrap_err().to_string(), "1 finding");
+    }
+}

@@ -93,4 +93,41 @@ mod tests {
                 .any(|source| source.path() == "xtask/src/tidy.rs")
         );
     }
+
+    /// A workspace with the crate `protocol` that breaks each rule once.
+    const UNTIDY: &[(&str, &str)] = &[
+        ("Cargo.toml", "[workspace]\nmembers = [\"protocol\"]\n"),
+        ("protocol/Cargo.toml", "[package]\nname = \"protocol\"\n"),
+        ("protocol/src/lib.rs", "struct TlsFile;\n"),
+        ("protocol/src/orphan.rs", "//! O.\n#[ignore]\nfn o() {}\n"),
+        ("docs/protocol.md", "# P\n"),
+        ("docs/adr/0001-one.md", "# One\n"),
+    ];
+
+    #[test]
+    fn every_rule_is_part_of_the_check() {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in UNTIDY {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let root = root.path().canonicalize().unwrap();
+        let findings = check(&House::at(&root)).unwrap();
+        let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        let begins = [
+            "docs/adr/0001-one.md: not listed",
+            "docs/protocol.md: does not say which state",
+            "protocol/README.md: missing",
+            "protocol/src/lib.rs: does not show the README",
+            "protocol/src/lib.rs:1: `TlsFile`: for `tls`",
+            "protocol/src/lib.rs:1: the first line",
+            "protocol/src/orphan.rs: no `mod` line",
+            "protocol/src/orphan.rs:2: `#[ignore]`",
+        ];
+        assert_eq!(lines.len(), begins.len(), "{lines:#?}");
+        for (line, begin) in lines.iter().zip(begins) {
+            assert!(line.starts_with(begin), "{line} should begin with {begin}");
+        }
+    }
 }
