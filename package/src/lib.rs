@@ -38,3 +38,6 @@ pub use version::VersionKey;
 
 mod name;
 pub use name::{PackageName, PackageNameError, keep_limit, newest_first};
+
+mod tli;
+pub use tli::{TliError, TliWarning, TliWarningKind, parse_tli};
