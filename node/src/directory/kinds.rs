@@ -2,57 +2,13 @@
 //!
 //! Not here: which file has which type (`settings`).
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pyliteral::Value;
 
 use super::cfg::{Cfg, SettingsError};
-
-/// `python.cfg`: which interpreter runs the actors.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum PythonSetting {
-    /// Not set: the rule of the next candidates decides.
-    #[default]
-    Unset,
-    /// One for every group.
-    One(PathBuf),
-    /// One per group; a group that is not named falls to the rule of the next candidates.
-    PerGroup(BTreeMap<String, PathBuf>),
-}
-
-impl PythonSetting {
-    /// The interpreter that the setting gives to a group.
-    #[must_use]
-    pub fn for_group(&self, group: Option<&str>) -> Option<&Path> {
-        match self {
-            Self::Unset => None,
-            Self::One(path) => Some(path),
-            Self::PerGroup(paths) => group
-                .and_then(|group| paths.get(group))
-                .map(PathBuf::as_path),
-        }
-    }
-
-    pub(super) fn read(cfg: &Cfg<'_>) -> Result<Self, SettingsError> {
-        const WANT: &str = "the path of a Python interpreter, or a dictionary with one per group";
-        let absolute = |text: &str| {
-            let path = PathBuf::from(text);
-            path.is_absolute().then_some(path)
-        };
-        match cfg.value_or_text()? {
-            Value::Str(text) => absolute(&text).map(Self::One),
-            Value::Dict(pairs) => pairs
-                .iter()
-                .map(|(group, path)| Some((group.as_str()?.to_owned(), absolute(path.as_str()?)?)))
-                .collect::<Option<_>>()
-                .map(Self::PerGroup),
-            _ => None,
-        }
-        .ok_or_else(|| cfg.expected(format!("{WANT} (absolute paths)")))
-    }
-}
+use crate::hosting::PythonConfig;
 
 /// One entry of `convleader.cfg`: `host[:port]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +101,23 @@ impl EnvironmentEntry {
             .map(|name| Self { name, value: None })
             .collect())
     }
+}
+
+/// `python.cfg`: one interpreter, or one a group.
+pub(super) fn python(cfg: &Cfg<'_>) -> Result<PythonConfig, SettingsError> {
+    const WANT: &str =
+        "the absolute path of a Python interpreter, or a dictionary with one per group";
+    let absolute = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
+    match cfg.value_or_text()? {
+        Value::Str(text) => absolute(&text).map(PythonConfig::One),
+        Value::Dict(pairs) => pairs
+            .iter()
+            .map(|(group, path)| Some((group.as_str()?.to_owned(), absolute(path.as_str()?)?)))
+            .collect::<Option<_>>()
+            .map(PythonConfig::PerGroup),
+        _ => None,
+    }
+    .ok_or_else(|| cfg.expected(WANT))
 }
 
 pub(super) fn port(cfg: &Cfg<'_>) -> Result<u16, SettingsError> {

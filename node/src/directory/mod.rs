@@ -10,7 +10,7 @@ mod cfg;
 pub use cfg::{CfgFault, SettingsError};
 
 mod kinds;
-pub use kinds::{EnvironmentEntry, LeaderAddress, PythonSetting};
+pub use kinds::{EnvironmentEntry, LeaderAddress};
 
 mod keys;
 pub use keys::{KeyFiles, KeyFilesError, KeyRefusal, RefusedKey};

@@ -13,8 +13,9 @@ use std::{env, fmt};
 use pyliteral::{Environment, Value};
 
 use super::cfg::{Cfg, SettingsError};
-use super::kinds::{self, EnvironmentEntry, LeaderAddress, PythonSetting};
+use super::kinds::{self, EnvironmentEntry, LeaderAddress};
 use super::place::{Directory, DirectoryError};
+use crate::hosting::PythonConfig;
 
 /// The settings of a directory.
 #[derive(Debug, Clone)]
@@ -41,8 +42,8 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// `listen.cfg`: address on which this node listens for others.
     pub listen: Option<String>,
-    /// `python.cfg`.
-    pub python: PythonSetting,
+    /// `python.cfg`; `None`: the rest of the policy decides.
+    pub python: Option<PythonConfig>,
     /// `pythonpath.cfg`: entries of a worker's `sys.path`, behind its source.
     pub python_path: Vec<PathBuf>,
     /// `environment.cfg`; `None`: workers have the daemon's environment.
@@ -167,9 +168,7 @@ impl Directory {
                 .unwrap_or_else(host_name),
             advertise: files.one("advertise.cfg", |cfg| cfg.text("`host[:port]`"))?,
             listen: files.one("listen.cfg", |cfg| cfg.text("an address"))?,
-            python: files
-                .one("python.cfg", PythonSetting::read)?
-                .unwrap_or_default(),
+            python: files.one("python.cfg", kinds::python)?,
             python_path: files
                 .one("pythonpath.cfg", kinds::paths)?
                 .unwrap_or_default(),
