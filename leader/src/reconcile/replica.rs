@@ -2,8 +2,11 @@
 
 use std::future::Future;
 
+use openraft::AsyncRuntime;
 use protocol::registry::{Command, Outcome, State};
 use tokio::sync::watch;
+
+use crate::raft::{Consensus, ProposeError};
 
 /// A command that was not committed, or of which that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,4 +44,35 @@ pub trait Replica: Send + Sync + 'static {
 
     /// The last applied index, as it moves.
     fn applied(&self) -> watch::Receiver<u64>;
+}
+
+impl<R: AsyncRuntime> Replica for Consensus<R> {
+    async fn propose(&self, command: Command) -> Result<(u64, Outcome), ProposeFailure> {
+        match Self::propose(self, command).await {
+            Ok((index, outcome)) => Ok((index.0, outcome)),
+            Err(ProposeError::Refused(refusal)) => {
+                Ok((*Self::applied(self).borrow(), Outcome::Refused(refusal)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        Self::read(self, look)
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        Self::applied(self)
+    }
+}
+
+impl From<ProposeError> for ProposeFailure {
+    fn from(error: ProposeError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ProposeError::Refused(_) | ProposeError::Unavailable(_) => Self::Unavailable { reason },
+            ProposeError::Unknown { .. } => Self::Unknown { reason },
+            ProposeError::Fatal(_) => Self::Fatal { reason },
+        }
+    }
 }
