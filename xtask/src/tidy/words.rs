@@ -66,6 +66,9 @@ const DECLARING: [&str; 9] = [
     "struct", "enum", "union", "trait", "type", "mod", "fn", "const", "static",
 ];
 
+/// What the standard library itself calls the mutable and the inner one.
+const STD_GETTERS: [&str; 2] = ["get_mut", "get_ref"];
+
 /// Every banned word in the file's names.
 pub(crate) fn check(source: &Source) -> Vec<Finding> {
     let mut names = Names {
@@ -140,7 +143,7 @@ impl Names<'_> {
                 self.findings.push(Finding::at(path, line, what));
             }
         }
-        if declaring == "fn" && name.starts_with("get_") {
+        if declaring == "fn" && name.starts_with("get_") && !STD_GETTERS.contains(&name) {
             let what = format!("`{name}`: drop the `get_`");
             self.findings.push(Finding::at(path, line, what));
         }
@@ -291,6 +294,14 @@ mod tests {
         check(
             "trait A { fn get_name(&self); }",
             &["node/src/a.rs:1: `get_name`: drop the `get_`"],
+        );
+    }
+
+    #[test]
+    fn names_in_the_manner_of_std_are_fine() {
+        check(
+            "impl A { fn get_mut(&mut self) {} fn get_ref(&self) {} }",
+            &[],
         );
     }
 
