@@ -1,0 +1,439 @@
+//! One node's part in the consensus: propose commands, read the registry, follow its index.
+//!
+//! Generic over openraft's runtime, network and the disk, so that a simulation runs this very
+//! code. A voter that is alone elects itself at once and never wakes up while nothing happens.
+//! Not here: commands' meaning (`convention`), when to propose what (the reconciler), and the
+//! election driver that asks before it campaigns, which three or five voters need.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{CheckIsLeaderError, Fatal, RaftError};
+use openraft::network::RaftNetworkFactory;
+use openraft::{AsyncRuntime, Raft, ServerState, SnapshotPolicy, TokioRuntime};
+use protocol::ConventionId;
+use protocol::registry::{Command, Outcome, State};
+use redb::StorageBackend;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::batch::{self, Answer, Proposal};
+use super::error::{FatalError, OpenError, ProposeError, ReadError, Unavailable};
+use super::file::{FileError, FileOpenError, Identity, RaftFile, on_disk};
+use super::log::LogStore;
+use super::machine::{Machine, Replica};
+use super::types::{Index, RaftId, TypeConfig, Voter};
+
+/// How a node takes up its part.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The voter's file, `state/raft.redb`.
+    pub path: PathBuf,
+    /// What to do where there is no file yet.
+    pub start: Start,
+    /// This node, as other voters are to know it.
+    pub voter: Voter,
+    /// Heartbeats and elections.
+    pub timing: Timing,
+    /// Entries between two snapshots.
+    pub snapshot_entries: u64,
+    /// Entries kept behind a snapshot, for voters that lag a little.
+    pub kept_entries: u64,
+    /// How long a proposal is waited for before its outcome is called unknown.
+    pub propose_limit_ms: u64,
+}
+
+/// What to do where there is no file yet. A file that exists is always taken up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Found the convention with this id, as its single voter.
+    Found(ConventionId),
+    /// Wait for the leader to fill the log; a file of another identity is refused.
+    Join(Identity),
+    /// There must be a file.
+    Resume,
+}
+
+/// Heartbeats and elections. Growing from one voter to three opens the consensus anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// The single voter: no heartbeat, no timer, elected at once.
+    Alone,
+    /// One of several.
+    Quorum {
+        /// Between two heartbeats.
+        heartbeat_ms: u64,
+        /// Shortest time without a leader before an election.
+        election_min_ms: u64,
+        /// Longest such time, and the lease of a leader.
+        election_max_ms: u64,
+    },
+}
+
+/// One node's part in the consensus. Dropping it stops it without waiting; see
+/// [`Consensus::shutdown`].
+pub struct Consensus<R: AsyncRuntime = TokioRuntime> {
+    raft: Raft<TypeConfig<R>>,
+    file: Arc<RaftFile>,
+    replica: Replica,
+    proposals: mpsc::Sender<Proposal>,
+    propose_limit: Duration,
+    // True once an entry of this run has committed: a leader that restarts fast leads on without
+    // an election, and only such an entry proves that nobody else led meanwhile.
+    confirmed: watch::Sender<bool>,
+}
+
+impl Config {
+    /// A single voter with the usual limits.
+    #[must_use]
+    pub fn single(path: PathBuf, start: Start, voter: Voter) -> Self {
+        Self {
+            path,
+            start,
+            voter,
+            timing: Timing::Alone,
+            snapshot_entries: 5_000,
+            kept_entries: 1_000,
+            propose_limit_ms: 10_000,
+        }
+    }
+
+    fn create(&self) -> Option<Identity> {
+        match self.start {
+            Start::Found(convention) => Some(Identity {
+                convention,
+                recovery_epoch: 0,
+                raft: RaftId::FOUNDER,
+                founder: true,
+            }),
+            Start::Join(identity) => Some(identity),
+            Start::Resume => None,
+        }
+    }
+
+    fn openraft(&self, identity: Identity) -> openraft::Config {
+        let (heartbeat_ms, election_min_ms, election_max_ms) = match self.timing {
+            Timing::Alone => ALONE_MS,
+            Timing::Quorum {
+                heartbeat_ms,
+                election_min_ms,
+                election_max_ms,
+            } => (heartbeat_ms, election_min_ms, election_max_ms),
+        };
+        let timed = self.timing != Timing::Alone;
+        openraft::Config {
+            cluster_name: identity.convention.to_string(),
+            heartbeat_interval: heartbeat_ms,
+            election_timeout_min: election_min_ms,
+            election_timeout_max: election_max_ms,
+            install_snapshot_timeout: SNAPSHOT_LIMIT_MS,
+            replication_lag_threshold: self.snapshot_entries.saturating_mul(2),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_entries),
+            max_in_snapshot_log_to_keep: self.kept_entries,
+            purge_batch_size: self.kept_entries.clamp(1, 256),
+            enable_tick: timed,
+            enable_heartbeat: timed,
+            enable_elect: timed,
+            ..openraft::Config::default()
+        }
+    }
+}
+
+/// openraft's ticker turns over even when it is switched off: once an hour then.
+const ALONE_MS: (u64, u64, u64) = (2_400_000, 2_400_001, 2_400_002);
+
+/// A snapshot of the largest registry planned for must pass over a slow link.
+const SNAPSHOT_LIMIT_MS: u64 = 60_000;
+
+impl<R: AsyncRuntime> Consensus<R> {
+    /// Opens the voter's file and takes part. A single voter leads when this returns, and the
+    /// registry holds everything that was ever acknowledged.
+    ///
+    /// # Errors
+    /// [`OpenError::File`] when the file is locked, missing, damaged or another's;
+    /// [`OpenError::Fatal`] when it fails under use; [`OpenError::NoLeader`].
+    pub async fn open<N>(config: Config, network: N) -> Result<Self, OpenError>
+    where
+        N: RaftNetworkFactory<TypeConfig<R>>,
+    {
+        let file = on_disk(|| RaftFile::open(&config.path, config.create()))?;
+        Self::start(config, file, network).await
+    }
+
+    /// As [`Consensus::open`], on a disk of the caller's; `config.path` names it in messages.
+    ///
+    /// # Errors
+    /// As [`Consensus::open`].
+    pub async fn open_on<N, B>(config: Config, backend: B, network: N) -> Result<Self, OpenError>
+    where
+        N: RaftNetworkFactory<TypeConfig<R>>,
+        B: StorageBackend,
+    {
+        let file = RaftFile::open_backend(&config.path, backend, config.create())?;
+        Self::start(config, file, network).await
+    }
+
+    async fn start<N>(config: Config, file: RaftFile, network: N) -> Result<Self, OpenError>
+    where
+        N: RaftNetworkFactory<TypeConfig<R>>,
+    {
+        check_identity(&config, file.identity())?;
+        let file = Arc::new(file);
+        let opened = Self::launch(&config, Arc::clone(&file), network).await;
+        if opened.is_err() {
+            file.close();
+        }
+        opened
+    }
+
+    async fn launch<N>(config: &Config, file: Arc<RaftFile>, network: N) -> Result<Self, OpenError>
+    where
+        N: RaftNetworkFactory<TypeConfig<R>>,
+    {
+        let damaged = |error: FileError| FatalError::new(error);
+        let identity = file.identity();
+        let log = LogStore::<R>::new(Arc::clone(&file)).map_err(damaged)?;
+        let machine = Machine::<R>::restore(Arc::clone(&file)).map_err(damaged)?;
+        let replica = machine.replica();
+        let settings = Arc::new(config.openraft(identity));
+        let raft = Raft::new(identity.raft, settings, network, log, machine).await;
+        let raft = raft.map_err(FatalError::from)?;
+        let consensus = Self {
+            proposals: batch::spawn::<R>(raft.clone()),
+            raft,
+            file,
+            replica,
+            propose_limit: Duration::from_millis(config.propose_limit_ms),
+            confirmed: watch::Sender::new(false),
+        };
+        let begun = consensus.begin(config, identity).await;
+        if begun.is_err() {
+            consensus.stop().await;
+        }
+        begun.map(|()| consensus)
+    }
+
+    /// Founds an empty log, and brings a single voter into the lead.
+    async fn begin(&self, config: &Config, identity: Identity) -> Result<(), OpenError> {
+        if identity.founder && !self.raft.is_initialized().await.map_err(FatalError::from)? {
+            let voters = BTreeMap::from([(identity.raft, config.voter.clone())]);
+            match self.raft.initialize(voters).await {
+                Ok(()) => tracing::info!(convention = %identity.convention, "convention founded"),
+                Err(error) => return Err(FatalError::new(error).into()),
+            }
+        }
+        if config.timing != Timing::Alone {
+            return Ok(());
+        }
+        self.lead().await?;
+        match self.confirm().await {
+            Ok(_index) => Ok(()),
+            Err(ReadError::Fatal(fatal)) => Err(fatal.into()),
+            Err(ReadError::Unavailable(_)) => Err(self.no_leader()),
+        }
+    }
+
+    async fn lead(&self) -> Result<(), OpenError> {
+        if !self.is_leader() {
+            self.raft
+                .trigger()
+                .elect()
+                .await
+                .map_err(FatalError::from)?;
+        }
+        let mut standing = self.raft.server_metrics();
+        let elected = async {
+            while standing.borrow_and_update().state != ServerState::Leader {
+                if standing.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        // A failing disk ends openraft, and with it the channel that is waited on.
+        let waited = R::timeout(self.propose_limit, elected).await;
+        self.check_running()?;
+        waited.map_err(|_elapsed| self.no_leader())
+    }
+
+    /// Has `command` carried out by a majority of voters, durably.
+    ///
+    /// # Errors
+    /// [`ProposeError`]: refused, unavailable, unknown and fatal are told apart there.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the outcome unknown, as a time-out does.
+    pub async fn propose(&self, command: Command) -> Result<(Index, Outcome), ProposeError> {
+        match self.submit(Some(command)).await? {
+            (_, Some(Outcome::Refused(refusal))) => Err(refusal.into()),
+            (index, Some(outcome)) => Ok((index, outcome)),
+            (_, None) => Err(self.unknown()),
+        }
+    }
+
+    /// Makes reads that follow see everything that was acknowledged anywhere before this call.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] when this node does not lead, or no longer for sure;
+    /// [`ReadError::Fatal`].
+    pub async fn linearizable(&self) -> Result<Index, ReadError> {
+        if !*self.confirmed.borrow() {
+            return self.confirm().await;
+        }
+        match self.raft.ensure_linearizable().await {
+            Ok(id) => Ok(Index(id.map_or(0, |id| id.index))),
+            Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
+                Err(Unavailable::from(forward).into())
+            }
+            Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => {
+                Err(Unavailable::because("no majority of the voters answers").into())
+            }
+            Err(RaftError::Fatal(Fatal::Stopped)) => Err(STOPPED.into()),
+            Err(RaftError::Fatal(fatal)) => Err(FatalError::from(fatal).into()),
+        }
+    }
+
+    /// Reads the registry as this node has applied it. Keep it short: applying waits meanwhile.
+    pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        self.replica.read(read)
+    }
+
+    /// The last applied index, as it moves; what [`Consensus::read`] shows is never older.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.replica.index()
+    }
+
+    /// Whether this node leads, as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.raft.server_metrics().borrow().state == ServerState::Leader
+    }
+
+    /// Whose file this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.file.identity()
+    }
+
+    /// Waits until consensus stops for good and says why; the node must stop then. After
+    /// [`Consensus::shutdown`] it waits for ever.
+    pub async fn failed(&self) -> FatalError {
+        let mut metrics = self.raft.metrics();
+        loop {
+            match self.check_running() {
+                Err(fatal) => return fatal,
+                Ok(()) => {
+                    if metrics.changed().await.is_err() && self.check_running().is_ok() {
+                        return std::future::pending().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a snapshot now; entries that it covers are purged as the settings say.
+    ///
+    /// # Errors
+    /// [`FatalError`] when consensus has stopped.
+    pub async fn snapshot(&self) -> Result<(), FatalError> {
+        Ok(self.raft.trigger().snapshot().await?)
+    }
+
+    /// Stops; the file can be opened anew when this returns. Proposals under way become unknown.
+    pub async fn shutdown(self) {
+        self.stop().await;
+    }
+
+    async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::error!(%error, "consensus ended by a panic");
+        }
+        on_disk(|| self.file.close());
+    }
+
+    /// Has an empty entry of this run committed.
+    async fn confirm(&self) -> Result<Index, ReadError> {
+        match self.submit(None).await {
+            Ok((index, _)) => Ok(index),
+            Err(ProposeError::Fatal(fatal)) => Err(fatal.into()),
+            Err(ProposeError::Unavailable(unavailable)) => Err(unavailable.into()),
+            Err(ProposeError::Unknown { .. } | ProposeError::Refused(_)) => {
+                Err(Unavailable::because("no majority of the voters answers").into())
+            }
+        }
+    }
+
+    async fn submit(&self, command: Option<Command>) -> Answer {
+        let (answer, receiver) = oneshot::channel();
+        let proposal = Proposal { command, answer };
+        match self.proposals.try_send(proposal) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return Err(Unavailable::because("too many proposals wait").into());
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.check_running()?;
+                return Err(STOPPED.into());
+            }
+        }
+        match R::timeout(self.propose_limit, receiver).await {
+            Ok(Ok(answer)) => {
+                let done = answer?;
+                self.confirmed
+                    .send_if_modified(|it| !std::mem::replace(it, true));
+                Ok(done)
+            }
+            Ok(Err(_)) | Err(_) => Err(self.unknown()),
+        }
+    }
+
+    fn check_running(&self) -> Result<(), FatalError> {
+        match &self.raft.metrics().borrow().running_state {
+            Ok(()) | Err(Fatal::Stopped) => Ok(()),
+            Err(fatal) => Err(fatal.clone().into()),
+        }
+    }
+
+    fn unknown(&self) -> ProposeError {
+        ProposeError::Unknown {
+            waited_ms: self.limit_ms(),
+        }
+    }
+
+    fn no_leader(&self) -> OpenError {
+        OpenError::NoLeader {
+            waited_ms: self.limit_ms(),
+        }
+    }
+
+    fn limit_ms(&self) -> u64 {
+        u64::try_from(self.propose_limit.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl<R: AsyncRuntime> fmt::Debug for Consensus<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consensus")
+            .field("identity", &self.identity())
+            .field("leader", &self.is_leader())
+            .finish_non_exhaustive()
+    }
+}
+
+const STOPPED: Unavailable = Unavailable {
+    reason: "this node is stopping",
+    not_leader: None,
+};
+
+fn check_identity(config: &Config, found: Identity) -> Result<(), FileOpenError> {
+    match config.start {
+        Start::Join(wanted) if wanted != found => Err(FileOpenError::Foreign {
+            path: config.path.clone(),
+            found: found.to_string(),
+            wanted: wanted.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,27 @@
+//! openraft over one redb file: the map.
+
+mod consensus;
+pub use consensus::{Config, Consensus, Start, Timing};
+
+mod error;
+pub use error::{FatalError, OpenError, ProposeError, ReadError, Unavailable};
+
+mod types;
+pub use types::{Index, RaftId, TypeConfig, Voter};
+
+mod batch;
+
+mod machine;
+
+mod snapshot;
+
+mod log;
+
+mod file;
+pub use file::{FileOpenError, Identity};
+
+mod network;
+pub use network::{NoConnection, Unconnected};
+
+#[cfg(test)]
+mod suite;
