@@ -1,1 +1,40 @@
 //! Worker hosting: interpreters, forkservers and the processes of actors.
+//!
+//! Read in this order; `handle` is what the agent talks to.
+//! Not here: who decides that an actor is wanted (`agent`), the connections of workers
+//! (`router`).
+
+mod handle;
+pub use handle::{
+    Ends, Hosting, HostingConfig, OriginSetup, PrepareRequest, Prepared, WorkerEnded,
+};
+
+mod interpreter;
+pub use interpreter::{Interpreter, InterpreterError, PythonVersion, resolve};
+
+mod policy;
+pub use policy::{NoPython, PythonConfig, PythonPolicy};
+
+mod runtime;
+pub use runtime::{Runtime, RuntimeError};
+
+mod environment;
+pub use environment::WorkerEnvironment;
+
+mod bounded_run;
+mod dump;
+pub use dump::DumpError;
+
+mod forkservers;
+mod link;
+mod root;
+mod spawner;
+mod worker;
+mod workers;
+
+mod lines;
+mod output;
+
+mod process;
+mod resources;
+pub use resources::raise_open_files;
