@@ -240,7 +240,8 @@ impl<'a> Lines<'a> {
 
 fn first_line(line: &[u8]) -> Result<Format, ArchiveError> {
     let text = str::from_utf8(line).map_err(|_| not_a_package(line))?;
-    let (name, hash) = text.split_once('-').ok_or_else(|| not_a_package(line))?;
+    // The format to come has no hash in its first line.
+    let (name, hash) = text.split_once('-').unwrap_or((text, ""));
     if !name.contains("FMT") {
         return Err(not_a_package(line));
     }
