@@ -10,16 +10,19 @@ pub(crate) fn repr(float: f64, dot_zero: bool) -> String {
     if let Some(word) = special(float) {
         return word;
     }
-    let scientific = format!("{float:e}");
+    let scientific = shortest(float);
     let (mantissa, exponent) = split_exponent(&scientific);
     if !(-4..16).contains(&exponent) {
         return with_exponent(mantissa, exponent);
     }
-    let mut fixed = format!("{float}");
-    if dot_zero && !fixed.contains('.') {
-        fixed.push_str(".0");
-    }
-    fixed
+    let digits_after = i64::try_from(decimals(mantissa)).unwrap_or(0);
+    let digits_after = usize::try_from(digits_after - exponent).unwrap_or(0);
+    let dot_zero = if dot_zero && digits_after == 0 {
+        ".0"
+    } else {
+        ""
+    };
+    format!("{float:.digits_after$}{dot_zero}")
 }
 
 /// `%.{precision}f`
@@ -88,6 +91,24 @@ fn special(float: f64) -> Option<String> {
         _ => return None,
     };
     Some(word.to_owned())
+}
+
+/// The shortest digits that read back as `float`; of two equally near, the even ones as in
+/// CPython, where Rust takes the upper.
+fn shortest(float: f64) -> String {
+    let shortest = format!("{float:e}");
+    let digits_after = decimals(split_exponent(&shortest).0);
+    let half_even = format!("{float:.digits_after$e}");
+    if half_even.parse() == Ok(float) {
+        half_even
+    } else {
+        shortest
+    }
+}
+
+/// Digits after the point.
+fn decimals(mantissa: &str) -> usize {
+    mantissa.split_once('.').map_or(0, |(_, after)| after.len())
 }
 
 fn split_exponent(scientific: &str) -> (&str, i64) {

@@ -56,6 +56,10 @@ fn read(text: &str, dialect: Dialect, limits: &Limits) -> Result<Expr, Fault> {
             ),
         ));
     }
+    if let Some(at) = text.find('\0') {
+        return Err(Fault::new(at, "the text contains a NUL character")
+            .hint("write it as \\0 inside a string; the file may not be text at all"));
+    }
     syntax::expression(text, dialect, limits.depth_max())
 }
 

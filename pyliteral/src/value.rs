@@ -31,13 +31,13 @@ pub enum Value {
     /// A byte string.
     Bytes(Vec<u8>),
     /// A tuple.
-    Tuple(Vec<Value>),
+    Tuple(Vec<Self>),
     /// A list.
-    List(Vec<Value>),
+    List(Vec<Self>),
     /// A set, without duplicates, in the order written.
-    Set(Vec<Value>),
+    Set(Vec<Self>),
     /// A dictionary in insertion order, without duplicate keys.
-    Dict(Vec<(Value, Value)>),
+    Dict(Vec<(Self, Self)>),
 }
 
 impl Value {
@@ -202,7 +202,7 @@ from! {
     Vec<(Value, Value)> => |pairs| Self::dict(pairs),
 }
 
-impl<T: Into<Value>> From<Option<T>> for Value {
+impl<T: Into<Self>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::None, Into::into)
     }

@@ -64,10 +64,10 @@ pub(super) fn repeated(
         (Some(times), None) => (right, times),
         _ => return Err(unfit(at, Operator::Multiply, &left, &right)),
     };
-    let times = match times.sign() {
-        num_bigint::Sign::Minus => 0,
-        _ => usize::try_from(&times).unwrap_or(usize::MAX),
+    let Ok(times) = i64::try_from(&times) else {
+        return Err(Fault::new(at, "the number of repetitions is too large"));
     };
+    let times = usize::try_from(times).unwrap_or(0);
     budget.spend(at, sequence.weight().saturating_mul(times))?;
     match sequence {
         Value::Str(text) => Ok(Value::Str(text.repeat(times))),

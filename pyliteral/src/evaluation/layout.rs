@@ -55,14 +55,10 @@ impl Number {
         Self { head, digits }
     }
 
-    /// Puts `separator` between groups of digits before the point.
-    pub(super) fn group(&mut self, separator: char, size: usize) {
-        let whole_length = self
-            .digits
-            .bytes()
-            .take_while(u8::is_ascii_alphanumeric)
-            .count();
-        let whole_length = self.digits.find(['.', 'e']).unwrap_or(whole_length);
+    /// Puts `separator` between groups of the digits of `base` at the head.
+    pub(super) fn group(&mut self, separator: char, size: usize, base: u32) {
+        let is_digit = |byte: &u8| char::from(*byte).is_digit(base);
+        let whole_length = self.digits.bytes().take_while(is_digit).count();
         let (whole, rest) = self
             .digits
             .split_at_checked(whole_length)

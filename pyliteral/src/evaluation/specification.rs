@@ -139,7 +139,11 @@ impl Specification {
             if letter == 'n' || separator == ',' && !decimal {
                 return None;
             }
-            number.group(separator, if decimal { 3 } else { 4 });
+            if decimal {
+                number.group(separator, 3, 10);
+            } else {
+                number.group(separator, 4, 16);
+            }
         }
         Some(number)
     }
@@ -163,7 +167,7 @@ impl Specification {
             (Some('%'), _) => float::fixed(float * 100.0, precision) + "%",
             _ => return None,
         };
-        if self.alternate && !text.contains('.') {
+        if self.alternate && (self.letter.is_none() || !text.contains('.')) {
             return None;
         }
         if self
@@ -174,7 +178,7 @@ impl Specification {
         }
         let mut number = Number::new(&text, self.plus.unwrap_or(""));
         if let Some(separator) = self.separator.filter(|_| float.is_finite()) {
-            number.group(separator, 3);
+            number.group(separator, 3, 10);
         }
         Some(number)
     }

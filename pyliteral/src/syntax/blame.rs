@@ -5,6 +5,7 @@
 //! or the bracket that it is meant to close.
 
 use crate::error::{Fault, Place};
+use crate::syntax::expected::Expected;
 use crate::syntax::grammar::Grammar;
 use crate::syntax::token::{Token, TokenKind};
 
@@ -14,7 +15,8 @@ pub(super) fn trailing(grammar: &Grammar<'_>) -> Fault {
     if let TokenKind::Bad(fault) = &found.kind {
         return fault.clone();
     }
-    if let Some(fault) = closed_too_often(grammar) {
+    let refused = grammar.not_allowed(Expected::Separator(""));
+    if let Some(fault) = refused.or_else(|| closed_too_often(grammar)) {
         return fault;
     }
     let described = grammar.describe(found);

@@ -6,7 +6,7 @@
 use crate::error::{Fault, Place};
 use crate::syntax::blame;
 use crate::syntax::grammar::Grammar;
-use crate::syntax::token::{Token, TokenKind};
+use crate::syntax::token::{QUOTE_IN_STRING, Token, TokenKind};
 
 /// What the grammar could go on with.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,7 @@ impl Grammar<'_> {
         );
         let glued = previous.is_text() && previous.end == found.start;
         if glued && matches!(found.kind, TokenKind::Name(_)) {
-            return fault.hint("a quotation mark inside a string is written \\' or \\\"");
+            return fault.hint(QUOTE_IN_STRING);
         }
         fault.hint(format!(
             "add a `{}` after {}",
@@ -126,7 +126,7 @@ impl Grammar<'_> {
     }
 
     /// Python that is understood and refused.
-    fn not_allowed(&self, expected: Expected) -> Option<Fault> {
+    pub(super) fn not_allowed(&self, expected: Expected) -> Option<Fault> {
         let found = self.peek();
         let at_value = matches!(expected, Expected::Value);
         let (what, hint) = match found.kind {

@@ -12,7 +12,8 @@ pub(crate) struct Prefix {
     letters: usize,
     raw: bool,
     bytes: bool,
-    template: bool,
+    /// An f-string or t-string.
+    pub(super) template: bool,
 }
 
 /// The prefix of the string at the head of `text`, if there is a string.

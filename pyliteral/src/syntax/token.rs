@@ -70,3 +70,6 @@ pub(crate) const MARKS: [&str; 48] = [
     "+=", "-=", "*=", "/=", "%=", "&=", "|=", "^=", "@=", "(", ")", "[", "]", "{", "}", ",", ":",
     "+", "-", "*", "%", ".", "<", ">", "=", "/", "&", "|", "^", "~", "@", ";", "!",
 ];
+
+/// The likely reason for a letter right behind a string, as in `'don't'`.
+pub(crate) const QUOTE_IN_STRING: &str = "a quotation mark inside a string is written \\' or \\\"";

@@ -4,7 +4,7 @@
 //! a grammar error before it is the one that is reported.
 
 use crate::error::Fault;
-use crate::syntax::token::{MARKS, Token, TokenKind};
+use crate::syntax::token::{MARKS, QUOTE_IN_STRING, Token, TokenKind};
 use crate::syntax::{Dialect, number, quoted};
 
 /// Cuts `text` up; the last token is `End` or `Bad`.
@@ -51,7 +51,7 @@ impl<'t> Tokenizer<'t> {
                     indent = 0;
                 }
                 '#' => {
-                    self.at += self.rest().find('\n').unwrap_or(self.rest().len());
+                    self.at += self.rest().split('\n').next().map_or(0, str::len);
                     continue;
                 }
                 '\\' => self.continue_line()?,
@@ -78,6 +78,15 @@ impl<'t> Tokenizer<'t> {
             self.at += length;
             self.push(start, self.at, TokenKind::Literal(value));
         } else if let Some(prefix) = quoted::prefix(rest) {
+            if prefix.template
+                && self
+                    .tokens
+                    .last()
+                    .is_some_and(|t| t.is_text() && t.end == start)
+            {
+                let message = "a letter follows the end of a string";
+                return Err(Fault::new(start, message).hint(QUOTE_IN_STRING));
+            }
             let (value, length) = quoted::read(rest, prefix, start)?;
             self.at += length;
             self.push(start, self.at, TokenKind::Literal(value));

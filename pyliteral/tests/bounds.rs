@@ -1,0 +1,153 @@
+//! Nothing that is handed in costs more than its bound.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use pyliteral::{Limits, NoNames, Value, evaluate, parse};
+
+#[test]
+fn deep_nesting_is_an_error_and_no_stack_overflow() {
+    for (open, close) in [
+        ("[", "]"),
+        ("(", ")"),
+        ("{1:", "}"),
+        ("int(", ")"),
+        ("'{}'.format(", ")"),
+    ] {
+        let text = open.repeat(200_000) + &close.repeat(200_000);
+        let limits = Limits {
+            text_bytes_max: 8 << 20,
+            ..Limits::default()
+        };
+        let fault = evaluate(&text, &NoNames, &limits).unwrap_err();
+        assert_eq!(fault.message(), "brackets are nested more than 64 deep");
+        assert_eq!(fault.line(), 1);
+        let unclosed = evaluate(&open.repeat(200_000), &NoNames, &limits).unwrap_err();
+        assert_eq!(unclosed.message(), "brackets are nested more than 64 deep");
+    }
+    assert!(parse(&("[".repeat(200_000) + &"]".repeat(200_000))).is_err());
+}
+
+#[test]
+fn the_depth_bound_is_exact_and_at_most_a_hundred() {
+    let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+    assert!(parse(&nested(64)).is_ok());
+    assert!(parse(&nested(65)).is_err());
+    let limits = Limits {
+        depth_max: usize::MAX,
+        ..Limits::default()
+    };
+    assert!(evaluate(&nested(100), &NoNames, &limits).is_ok());
+    assert!(evaluate(&nested(101), &NoNames, &limits).is_err());
+}
+
+#[test]
+fn the_deepest_mixture_of_constructs_fits_a_small_stack() {
+    let text =
+        "(not -(1 if 0 or 1 and [{'a': ".repeat(25) + "1" + &"}][0]['a'] < 3 else 2))".repeat(33);
+    let limits = Limits {
+        depth_max: 100,
+        ..Limits::default()
+    };
+    let read = move || evaluate(&text, &NoNames, &limits).map(|value| value.repr());
+    let thread = std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(read)
+        .unwrap();
+    assert!(thread.join().unwrap().is_ok());
+}
+
+#[test]
+fn long_chains_do_not_recurse() {
+    for text in [
+        format!("{}1", "1+".repeat(200_000)),
+        format!("{}1", "-".repeat(400_000)),
+        format!("{}1", "not ".repeat(200_000)),
+        format!("{}1", "0 or ".repeat(150_000)),
+        format!("{}1", "0 if 0 else ".repeat(80_000)),
+        format!("1{}", "<2".repeat(200_000)),
+        "''".repeat(200_000),
+        format!("''{}", ".format()".repeat(100_000)),
+    ] {
+        let _any_answer_in_time = evaluate(&text, &NoNames, &Limits::default());
+    }
+}
+
+#[test]
+fn no_operation_produces_more_than_the_bound() {
+    for text in [
+        "'a' * 10000000000",
+        "'a' * 99999999999999999999999999",
+        "[0] * 2000000",
+        "[[0] * 1000] * 1000 * 1000",
+        "'%9999999999d' % 1",
+        "'%99999999999999999999999s' % 1",
+        "'%*d' % (999999999, 1)",
+        "'%.999999999f' % 1",
+        "'%.65536f' % 1",
+        "'{:99999999999}'.format(1)",
+        "'{:.70000f}'.format(1.0)",
+        "('a' * 1000000) + ('b' * 1000000)",
+        "'{0}{0}{0}{0}'.format('a' * 500000)",
+        "'%(a)s%(a)s%(a)s%(a)s' % {'a': 'a' * 500000}",
+        "list('a' * 1000000)",
+    ] {
+        let fault = evaluate(text, &NoNames, &Limits::default()).unwrap_err();
+        let message = fault.message();
+        assert!(
+            message.contains("too large") || message.contains("precision"),
+            "{text}: {fault}"
+        );
+    }
+    let product = format!("1{}", " * 0xffffffffffffffff".repeat(2000));
+    assert!(evaluate(&product, &NoNames, &Limits::default()).is_err());
+}
+
+#[test]
+fn text_over_the_bound_is_not_read() {
+    let fault = parse(&"1".repeat((1 << 20) + 1)).unwrap_err();
+    assert_eq!(
+        fault.message(),
+        "the text has 1048577 bytes; at most 1048576 are read"
+    );
+    assert!(parse(&"1".repeat(4301)).is_err());
+    assert!(parse(&"1".repeat(4300)).is_ok());
+}
+
+#[test]
+fn a_megabyte_of_entries_is_read_in_seconds() {
+    let entries: String = (0..80_000).map(|n| format!("{n}:{n},")).collect();
+    let started = Instant::now();
+    let value = parse(&format!("{{{entries}}}")).unwrap();
+    assert_eq!(value.as_dict().map(<[_]>::len), Some(80_000));
+    assert_eq!(value, value.clone());
+    let spaces = " ".repeat(1_000_000);
+    for text in [
+        format!("1{spaces}2"),
+        "a ".repeat(500_000),
+        "1,".repeat(500_000) + "$",
+    ] {
+        assert!(parse(&text).is_err());
+    }
+    // Quadratic work would take minutes.
+    assert!(
+        started.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[test]
+fn what_is_not_evaluated_cannot_fail() {
+    let variables = BTreeMap::new();
+    let names = pyliteral::Environment::new(&variables);
+    for text in [
+        "os.environ['X'] if 'X' in os.environ else 'none'",
+        "'none' or os.environ['X']",
+        "'none' if os.getenv('X') is None else os.environ['X']",
+        "(os.getenv('X') and os.environ['X']) or 'none'",
+    ] {
+        let value = evaluate(text, &names, &Limits::default()).unwrap();
+        assert_eq!(value, Value::from("none"), "{text}");
+    }
+}
