@@ -32,11 +32,11 @@ struct NotConnected {
 type CallError<E> = RPCError<RaftId, Voter, E>;
 
 impl NoConnection {
-    fn refuse<T, E: std::error::Error>(&self) -> Result<T, CallError<E>> {
-        Err(RPCError::Unreachable(Unreachable::new(&NotConnected {
+    fn refusal<E: std::error::Error>(&self) -> CallError<E> {
+        RPCError::Unreachable(Unreachable::new(&NotConnected {
             node: self.target.node,
             address: self.target.address.clone(),
-        })))
+        }))
     }
 }
 
@@ -56,7 +56,7 @@ impl<R: AsyncRuntime> RaftNetwork<TypeConfig<R>> for NoConnection {
         _rpc: AppendEntriesRequest<TypeConfig<R>>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<RaftId>, CallError<RaftError<RaftId>>> {
-        self.refuse()
+        Err(self.refusal())
     }
 
     async fn install_snapshot(
@@ -65,7 +65,7 @@ impl<R: AsyncRuntime> RaftNetwork<TypeConfig<R>> for NoConnection {
         _option: RPCOption,
     ) -> Result<InstallSnapshotResponse<RaftId>, CallError<RaftError<RaftId, InstallSnapshotError>>>
     {
-        self.refuse()
+        Err(self.refusal())
     }
 
     async fn vote(
@@ -73,6 +73,6 @@ impl<R: AsyncRuntime> RaftNetwork<TypeConfig<R>> for NoConnection {
         _rpc: VoteRequest<RaftId>,
         _option: RPCOption,
     ) -> Result<VoteResponse<RaftId>, CallError<RaftError<RaftId>>> {
-        self.refuse()
+        Err(self.refusal())
     }
 }

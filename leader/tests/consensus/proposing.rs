@@ -1,0 +1,100 @@
+//! What a proposal gives, and what it costs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use leader::{Consensus, ProposeError, Unconnected};
+use protocol::registry::{Command, Outcome, Refusal};
+use protocol::{RolloutId, SourceHash, Stamp};
+
+use crate::disk::Disk;
+use crate::support::{config, member, members, open};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_is_visible_when_it_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    let consensus = open(&folder.path().join("raft.redb")).await.unwrap();
+    let applied = consensus.applied();
+    assert!(consensus.is_leader());
+
+    let (index, outcome) = consensus.propose(member(5)).await.unwrap();
+    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(members(&consensus), [5]);
+    assert!(*applied.borrow() >= index.0);
+    assert!(consensus.linearizable().await.unwrap() >= index);
+    consensus.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_the_registry_refuses_is_refused_and_not_fatal() {
+    let consensus = Consensus::<openraft::TokioRuntime>::open_on(
+        config(Path::new("memory")),
+        Disk::default(),
+        Unconnected,
+    );
+    let consensus = consensus.await.unwrap();
+    let hash = SourceHash([3; 32]);
+    let drain = Command::Drain {
+        request: Default::default(),
+        hash,
+        now: false,
+        by: "test".to_owned(),
+        stamp: Stamp(1),
+    };
+    let refused = consensus.propose(drain).await.unwrap_err();
+    assert!(
+        matches!(&refused, ProposeError::Refused(Refusal::UnknownSource { hash: it }) if *it == hash),
+        "{refused}"
+    );
+    let stale = Command::Finish {
+        rollout: RolloutId(9),
+        stamp: Stamp(2),
+    };
+    assert_eq!(consensus.propose(stale).await.unwrap().1, Outcome::Stale);
+    consensus.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_proposal_costs_one_sync_and_many_at_once_share_theirs() {
+    let disk = Disk::default();
+    let consensus = Consensus::open_on(config(Path::new("memory")), disk.clone(), Unconnected);
+    let consensus = Arc::new(consensus.await.unwrap());
+    // The first ones grow the file.
+    for number in 0..50 {
+        consensus.propose(member(number)).await.unwrap();
+    }
+    let before = disk.syncs();
+    for number in 0..20 {
+        consensus.propose(member(number)).await.unwrap();
+    }
+    assert_eq!(disk.syncs() - before, 20);
+
+    let before = disk.syncs();
+    let mut all = tokio::task::JoinSet::new();
+    for number in 100..300 {
+        let consensus: Arc<Consensus> = Arc::clone(&consensus);
+        all.spawn(async move { consensus.propose(member(number)).await });
+    }
+    while let Some(done) = all.join_next().await {
+        done.unwrap().unwrap();
+    }
+    assert!(disk.syncs() - before < 20, "{}", disk.syncs() - before);
+    assert_eq!(members(&consensus).len(), 250);
+}
+
+#[tokio::test]
+async fn reading_and_waiting_cost_no_write() {
+    let disk = Disk::default();
+    let consensus = Consensus::<openraft::TokioRuntime>::open_on(
+        config(Path::new("memory")),
+        disk.clone(),
+        Unconnected,
+    );
+    let consensus = consensus.await.unwrap();
+    let before = (disk.writes(), disk.syncs());
+    for _ in 0..10 {
+        consensus.linearizable().await.unwrap();
+    }
+    assert_eq!((disk.writes(), disk.syncs()), before);
+    consensus.shutdown().await;
+}
