@@ -237,7 +237,7 @@ impl PrivateKey {
         let block = blocks
             .iter()
             .find(|block| block.label.ends_with("PRIVATE KEY"))
-            .or(blocks.first())
+            .or_else(|| blocks.first())
             .ok_or(KeyProblem::NoPem)?;
         let key = match block.label.as_str() {
             _ if block.is_encrypted() => return Err(KeyProblem::Encrypted),

@@ -46,9 +46,7 @@ impl RsaPublic {
         let key = info
             .subject_public_key
             .as_bytes()
-            .ok_or(KeyProblem::Malformed {
-                reason: "the key bits do not fill whole bytes".to_owned(),
-            })?;
+            .ok_or_else(|| malformed("the key bits do not fill whole bytes"))?;
         Self::from_pkcs1(key)
     }
 

@@ -1,5 +1,12 @@
 //! Packages of real shapes: built the same each time, read back whole, whatever their size.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests fail the test"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;

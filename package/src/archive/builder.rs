@@ -30,16 +30,15 @@ impl<W: Write + Seek> Builder<W> {
     /// `Name` and `Order` for a name that does not fit, before anything is read; `Source` and
     /// `Io`.
     pub fn add(&mut self, name: &str, content: &mut dyn Read) -> Result<u64, ZipError> {
-        check_member_name(name)
-            .and(if name.ends_with('/') {
-                Err(NameFault::Dots)
-            } else {
-                Ok(())
-            })
-            .map_err(|fault| ZipError::Name {
-                name: name.to_owned(),
-                fault,
-            })?;
+        let file_name = check_member_name(name);
+        let file_name = file_name.and_then(|()| match name.strip_suffix('/') {
+            Some(_) => Err(NameFault::Dots),
+            None => Ok(()),
+        });
+        file_name.map_err(|fault| ZipError::Name {
+            name: name.to_owned(),
+            fault,
+        })?;
         if let Some(after) = self.last.as_ref().filter(|last| last.as_str() >= name) {
             return Err(ZipError::Order {
                 member: name.to_owned(),

@@ -79,7 +79,7 @@ impl EndRecord {
         let pair = (ZIP64_RECORD_BYTES + ZIP64_LOCATOR_BYTES) as u64;
         let start = position
             .checked_sub(pair)
-            .ok_or(wrong("its zip64 record is missing"))?;
+            .ok_or_else(|| wrong("its zip64 record is missing"))?;
         let mut both = [0; ZIP64_RECORD_BYTES + ZIP64_LOCATOR_BYTES];
         zip.seek(SeekFrom::Start(start))?;
         zip.read_exact(&mut both)?;

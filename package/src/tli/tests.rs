@@ -1,3 +1,5 @@
+//! What `.tli` files mean, the seed's two samples included.
+
 use std::collections::BTreeMap;
 
 use pyliteral::{Environment, NoNames};

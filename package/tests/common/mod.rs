@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Write};
 
 use package::{
-    Builder, Format, KeyRing, Limits, PrivateKey, UnpackSink, Verified, VerifyError, sign, verify,
+    ArchiveError, Builder, Format, KeyRing, Limits, PrivateKey, UnpackSink, Verified, VerifyError,
+    ZipError, sign, unpack, verify,
 };
 
 /// A key file of `tests/fixtures/keys`.
@@ -302,7 +303,9 @@ fn write_end(bytes: &mut Vec<u8>, start: usize, members: usize, end: &End) {
             value.try_into().unwrap()
         }
     };
-    let count = end.members.unwrap_or(u16::try_from(members).unwrap());
+    let count = end
+        .members
+        .unwrap_or_else(|| u16::try_from(members).unwrap());
     bytes.extend(b"PK\x05\x06");
     for short in [end.disk, end.disk, count, count] {
         bytes.extend(short.to_le_bytes());
@@ -311,4 +314,54 @@ fn write_end(bytes: &mut Vec<u8>, start: usize, members: usize, end: &End) {
     bytes.extend(saturated(start).to_le_bytes());
     bytes.extend(u16::try_from(end.comment.len()).unwrap().to_le_bytes());
     bytes.extend(&end.comment);
+}
+
+/// Why `verify` refuses a package of these members.
+pub(crate) fn refused(members: &[Raw], end: &End) -> ZipError {
+    match check(&signed_by_openssl(&raw_zip(members, end))) {
+        Err(VerifyError::Archive(ArchiveError::Zip(error))) => error,
+        other => panic!("not refused for its zip file: {other:?}"),
+    }
+}
+
+/// Why `unpack` refuses a package that `verify` accepts; it fails if `verify` does not.
+pub(crate) fn damaged(members: &[Raw]) -> ZipError {
+    let package = signed_by_openssl(&raw_zip(members, &End::default()));
+    let verified = check(&package).unwrap();
+    let mut reader = Cursor::new(&package);
+    match unpack(
+        &mut reader,
+        &verified,
+        &Limits::default(),
+        &mut Tree::default(),
+    ) {
+        Err(ArchiveError::Zip(error)) => error,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub(crate) fn unpacked(members: &[Raw], end: &End) -> Tree {
+    let package = signed_by_openssl(&raw_zip(members, end));
+    let verified = check(&package).unwrap();
+    let mut tree = Tree::default();
+    unpack(
+        &mut Cursor::new(&package),
+        &verified,
+        &Limits::default(),
+        &mut tree,
+    )
+    .unwrap();
+    tree
+}
+
+pub(crate) fn a() -> Raw {
+    Raw::file("a.py", b"A = 1\n")
+}
+
+pub(crate) fn b() -> Raw {
+    Raw::deflated("b/c.py", b"B = 2\nB = 2\nB = 2\n")
+}
+
+pub(crate) fn a_named(name: &str) -> Raw {
+    Raw::file(name, b"A = 1\n")
 }
