@@ -6,7 +6,7 @@
 
 use crate::error::Fault;
 use crate::evaluation::{arithmetic, containers};
-use crate::syntax::{Expr, Kind, Operator, Step};
+use crate::syntax::{Expr, Kind, Links, Operator, Step};
 use crate::value::Value;
 
 /// The value of a literal.
@@ -50,7 +50,7 @@ fn signed(signs: &[bool], operand: Expr) -> Result<Value, Fault> {
 }
 
 /// `1+2j` and `-1.5-2j`; every other sum is refused.
-fn complex(at: usize, first: Expr, mut rest: Vec<(usize, Operator, Expr)>) -> Result<Value, Fault> {
+fn complex(at: usize, first: Expr, mut rest: Links) -> Result<Value, Fault> {
     let left = match first.kind {
         Kind::Literal(value) if is_plain_number(&value) => value,
         Kind::Signed(signs, operand) => signed(&signs, *operand)?,

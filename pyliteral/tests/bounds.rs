@@ -3,7 +3,97 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use pyliteral::{Limits, NoNames, Value, evaluate, parse};
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 5000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn no_text_panics_and_every_error_lies_within_it(pieces in vec(piece(), 0..12)) {
+        let text = pieces.concat();
+        let variables = BTreeMap::from([("A".to_owned(), "a".to_owned())]);
+        let names = pyliteral::Environment::new(&variables);
+        for result in [evaluate(&text, &names, &Limits::default()), parse(&text)] {
+            if let Err(fault) = result {
+                prop_assert!(fault.line() <= text.matches('\n').count() + 1);
+                prop_assert!(fault.column() <= text.chars().count() + 1);
+            }
+        }
+    }
+}
+
+fn piece() -> impl Strategy<Value = String> {
+    let pieces = [
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "'",
+        "'a'",
+        "'%s %(k)d'",
+        " % ",
+        "+",
+        "-",
+        "*",
+        "'{} {0:>5} {k!r}'",
+        ".format",
+        "(1, 2)",
+        "{'k': 1}",
+        "os.getenv",
+        "('A')",
+        "os.environ",
+        "['A']",
+        "int",
+        "float",
+        "str",
+        "dict",
+        "set",
+        "list",
+        "os.path.join",
+        "os.sep",
+        ".",
+        "=",
+        " if ",
+        " else ",
+        " or ",
+        " and ",
+        "not ",
+        " in ",
+        " is ",
+        "<",
+        "==",
+        "1",
+        "2.5",
+        "3j",
+        "\n",
+        "\n  ",
+        "#",
+        "\\",
+        "\u{e9}",
+        "b'x'",
+        "f'x'",
+        "lambda",
+        "None",
+        "**",
+        "*",
+        "'%*.*f'",
+        "'%-+ #08.3g'",
+        "{:=+#010_.3e}",
+        "9999999999",
+    ];
+    let pieces = prop::sample::select(pieces.map(str::to_owned).to_vec());
+    prop_oneof![20 => pieces, 1 => any::<String>()]
+}
 
 #[test]
 fn deep_nesting_is_an_error_and_no_stack_overflow() {
@@ -44,7 +134,7 @@ fn the_depth_bound_is_exact_and_at_most_a_hundred() {
 #[test]
 fn the_deepest_mixture_of_constructs_fits_a_small_stack() {
     let text =
-        "(not -(1 if 0 or 1 and [{'a': ".repeat(25) + "1" + &"}][0]['a'] < 3 else 2))".repeat(33);
+        "(not -(1 if 0 or 1 and [{'a': ".repeat(25) + "1" + &"}][0]['a'] < 3 else 2))".repeat(25);
     let limits = Limits {
         depth_max: 100,
         ..Limits::default()
@@ -54,7 +144,7 @@ fn the_deepest_mixture_of_constructs_fits_a_small_stack() {
         .stack_size(2 << 20)
         .spawn(read)
         .unwrap();
-    assert!(thread.join().unwrap().is_ok());
+    assert_eq!(thread.join().unwrap(), Ok("False".to_owned()));
 }
 
 #[test]

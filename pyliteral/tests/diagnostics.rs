@@ -1,5 +1,7 @@
 //! Errors stand where a person would mend the text, and say how.
 
+#![expect(clippy::unwrap_used, reason = "a test's helper")]
+
 use pyliteral::{Limits, NoNames, evaluate, parse};
 
 #[test]

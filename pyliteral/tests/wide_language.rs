@@ -1,5 +1,7 @@
 //! The language of `.tli` and `.cfg` files: what each construct yields.
 
+#![expect(clippy::panic, reason = "a test's helper")]
+
 use std::collections::BTreeMap;
 
 use pyliteral::{Environment, Limits, Value, evaluate};

@@ -19,7 +19,7 @@ mod template;
 use crate::error::Fault;
 use crate::limits::Limits;
 use crate::names::Names;
-use crate::syntax::{Expr, Kind, Operator};
+use crate::syntax::{Expr, Kind, Links, Operator};
 use crate::value::Value;
 
 use self::budget::Budget;
@@ -85,7 +85,7 @@ impl Evaluation<'_> {
         Ok(latest)
     }
 
-    fn chain(&mut self, first: Expr, rest: Vec<(usize, Operator, Expr)>) -> Result<Value, Fault> {
+    fn chain(&mut self, first: Expr, rest: Links) -> Result<Value, Fault> {
         let mut left = self.value(first)?;
         for (at, operator, right) in rest {
             let right = self.value(right)?;
@@ -118,7 +118,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn compare(&mut self, first: Expr, rest: Vec<(usize, Operator, Expr)>) -> Result<Value, Fault> {
+    fn compare(&mut self, first: Expr, rest: Links) -> Result<Value, Fault> {
         let mut left = self.value(first)?;
         for (at, operator, right) in rest {
             let in_environment = matches!(operator, Operator::In | Operator::NotIn)

@@ -91,12 +91,16 @@ fn closed_too_often(grammar: &Grammar<'_>) -> Option<Fault> {
     )
 }
 
+/// An open bracket (none at the bottom) and the pair that was closed last inside it.
+type Level<'g, 't> = (
+    Option<&'g Token<'t>>,
+    Option<(&'g Token<'t>, &'g Token<'t>)>,
+);
+
 fn closed_twice<'g, 't>(
     grammar: &'g Grammar<'t>,
 ) -> Option<(&'g Token<'t>, &'g Token<'t>, &'g Token<'t>)> {
-    // Each level: its opening bracket (none at the bottom) and the pair closed last inside it.
-    let mut levels: Vec<(Option<&Token<'_>>, Option<(&Token<'_>, &Token<'_>)>)> =
-        vec![(None, None)];
+    let mut levels: Vec<Level<'g, 't>> = vec![(None, None)];
     let lines = Lines::of(grammar.text);
     let mut suspect = None;
     for token in &grammar.tokens {

@@ -6,7 +6,7 @@
 use crate::error::Fault;
 use crate::syntax::expected::Expected;
 use crate::syntax::token::{Token, TokenKind};
-use crate::syntax::tree::{Argument, Expr, Kind, Operator, Step};
+use crate::syntax::tree::{Argument, Expr, Kind, Links, Operator, Step};
 use crate::syntax::{Dialect, blame, tokenizer};
 use crate::value::Value;
 
@@ -154,7 +154,7 @@ impl<'t> Grammar<'t> {
     fn chain(
         &mut self,
         operator: fn(&mut Self) -> Option<Operator>,
-        kind: fn(Box<Expr>, Vec<(usize, Operator, Expr)>) -> Kind,
+        kind: fn(Box<Expr>, Links) -> Kind,
         operand: fn(&mut Self) -> Result<Expr, Fault>,
     ) -> Result<Expr, Fault> {
         let first = operand(self)?;

@@ -10,7 +10,7 @@ mod tokenizer;
 mod tree;
 
 pub(crate) use self::grammar::expression;
-pub(crate) use self::tree::{Argument, Expr, Kind, Operator, Step};
+pub(crate) use self::tree::{Argument, Expr, Kind, Links, Operator, Step};
 
 /// Which texts are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,9 @@
 
 use crate::value::Value;
 
+/// What follows the first operand of a chain: where the operator stands, it, its operand.
+pub(crate) type Links = Vec<(usize, Operator, Expr)>;
+
 /// An expression and the offset where it begins.
 #[derive(Debug)]
 pub(crate) struct Expr {
@@ -26,13 +29,13 @@ pub(crate) enum Kind {
     /// `+` (false) and `-` (true) signs, outermost first.
     Signed(Vec<bool>, Box<Expr>),
     /// `+ - * %`
-    Chain(Box<Expr>, Vec<(usize, Operator, Expr)>),
+    Chain(Box<Expr>, Links),
     /// An odd or even number of `not`.
     Not {
         odd: bool,
         operand: Box<Expr>,
     },
-    Compare(Box<Expr>, Vec<(usize, Operator, Expr)>),
+    Compare(Box<Expr>, Links),
     And(Vec<Expr>),
     Or(Vec<Expr>),
     /// Values with their conditions, and the one after the last `else`.

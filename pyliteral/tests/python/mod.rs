@@ -1,5 +1,7 @@
 //! One long-lived `python3` that says what CPython makes of a text.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test's helper")]
+
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
