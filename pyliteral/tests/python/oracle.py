@@ -1,8 +1,13 @@
 """Answers, one line each, what CPython makes of the texts on standard input."""
 
 import ast
+import resource
 import sys
 import warnings
+
+
+# A text that makes CPython build something huge gets MemoryError, not the machine's memory.
+MEMORY_BYTES_MAX = 2 << 30
 
 
 def holds_set(value):
@@ -27,6 +32,9 @@ def shown(value):
 
 
 def main():
+    if sys.version_info < (3, 10):
+        sys.exit("the tests of pyliteral compare with CPython 3.10 or later")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     warnings.simplefilter("ignore")
     questions = {
         b"literal": ast.literal_eval,
