@@ -72,8 +72,8 @@ pub enum Timing {
     },
 }
 
-/// One node's part in the consensus. Dropping it stops it without waiting; see
-/// [`Consensus::shutdown`].
+/// One node's part in the consensus. End it with [`Consensus::shutdown`]: dropping it only closes
+/// the file.
 pub struct Consensus<R: AsyncRuntime = TokioRuntime> {
     raft: Raft<TypeConfig<R>>,
     file: Arc<RaftFile>,
@@ -341,6 +341,13 @@ impl<R: AsyncRuntime> Consensus<R> {
         Ok(self.raft.trigger().snapshot().await?)
     }
 
+    /// openraft's own handle: for the network that answers other voters, and for whoever changes
+    /// the voters.
+    #[must_use]
+    pub fn raft(&self) -> &Raft<TypeConfig<R>> {
+        &self.raft
+    }
+
     /// Stops; the file can be opened anew when this returns. Proposals under way become unknown.
     pub async fn shutdown(self) {
         self.stop().await;
@@ -410,6 +417,13 @@ impl<R: AsyncRuntime> Consensus<R> {
 
     fn limit_ms(&self) -> u64 {
         u64::try_from(self.propose_limit.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl<R: AsyncRuntime> Drop for Consensus<R> {
+    /// Lets go of the file; what is still under way becomes fatal or unknown.
+    fn drop(&mut self) {
+        self.file.close();
     }
 }
 

@@ -75,10 +75,15 @@ pub struct Unavailable {
 /// Consensus on this node has stopped and does not start again in this process: the disk failed,
 /// or there is a bug. The node must stop.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("consensus has stopped on this node: {source}; stop the node, mend the cause, start it")]
+#[error("consensus has stopped on this node; stop the node, mend the cause, start it again")]
 pub struct FatalError {
     source: Arc<dyn Error + Send + Sync>,
 }
+
+/// What stopped openraft; its errors print their causes themselves.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Stopped(String);
 
 struct Hint<'a>(&'a Option<Voter>);
 
@@ -114,7 +119,7 @@ impl FatalError {
 
 impl From<Fatal<RaftId>> for FatalError {
     fn from(fatal: Fatal<RaftId>) -> Self {
-        Self::new(fatal)
+        Self::new(Stopped(fatal.to_string()))
     }
 }
 

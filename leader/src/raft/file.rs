@@ -6,6 +6,7 @@
 //! nobody knows what the disk holds, so it is never tried again.
 //! Not here: which bytes are written (`log`, `snapshot`); nothing here retries.
 
+use std::error::Error;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -112,14 +113,14 @@ pub enum FileOpenError {
 /// A read or write of the file that failed; the node must stop.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    #[error("cannot {doing} in `{path}`: {source}", path = path.display())]
+    #[error("cannot {doing} in `{path}`", path = path.display())]
     Redb {
         path: PathBuf,
         doing: &'static str,
         #[source]
         source: Box<redb::Error>,
     },
-    #[error("cannot {doing} in `{path}`: {source}", path = path.display())]
+    #[error("cannot {doing} in `{path}`", path = path.display())]
     Codec {
         path: PathBuf,
         doing: &'static str,
@@ -287,7 +288,14 @@ impl FileError {
         subject: ErrorSubject<RaftId>,
         verb: ErrorVerb,
     ) -> StorageError {
-        StorageIOError::new(subject, verb, AnyError::new(&self)).into()
+        // As text: openraft clones and sends its errors, and would print each cause twice.
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        StorageIOError::new(subject, verb, AnyError::error(text)).into()
     }
 }
 

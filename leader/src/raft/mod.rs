@@ -25,3 +25,6 @@ pub use network::{NoConnection, Unconnected};
 
 #[cfg(test)]
 mod suite;
+
+#[cfg(test)]
+mod quorum;

@@ -40,8 +40,11 @@ async fn a_failing_fsync_is_fatal_and_nothing_acknowledged_is_lost() {
         disk.fail_syncs();
         let error = consensus.propose(member(99)).await.unwrap_err();
         assert!(matches!(error, ProposeError::Fatal(_)), "{error:?}");
-        assert!(text(&error).contains("sim/raft.redb"), "{}", text(&error));
-        assert!(text(&error).contains("fsync failed"), "{}", text(&error));
+        assert_eq!(
+            text(&error),
+            "consensus has stopped on this node; stop the node, mend the cause, start it again: \
+             when Write Logs: cannot append to the log in `sim/raft.redb`: I/O error: fsync failed"
+        );
         let failed = timeout(Duration::from_secs(5), consensus.failed()).await;
         assert!(text(&failed.unwrap()).contains("fsync failed"));
         assert!(consensus.propose(member(100)).await.is_err());

@@ -1,5 +1,12 @@
 //! Behaviour of one voter: restarts, snapshots, damaged files, failing disks.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what it does not expect"
+)]
+
 mod disk;
 mod support;
 
