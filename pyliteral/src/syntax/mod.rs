@@ -1,5 +1,6 @@
 //! From text to expression tree: tokens, grammar, and who is to blame when it does not fit.
 
+mod atom;
 mod blame;
 mod expected;
 mod grammar;
