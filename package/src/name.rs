@@ -147,6 +147,20 @@ pub enum PackageNameError {
     },
 }
 
+impl PackageNameError {
+    /// The next step to take.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Suffix { .. } => "name a file `GROUP-VERSION.tls`, or its group",
+            Self::Part {
+                part: "version", ..
+            } => "give a version such as `version:1.0`",
+            Self::Part { .. } => "give a group such as `foo`",
+        }
+    }
+}
+
 fn check(part: &'static str, text: &str) -> Result<(), PackageNameError> {
     let fault = if text.is_empty() {
         "is empty"

@@ -15,7 +15,7 @@ pub(crate) struct Block {
 impl Block {
     /// Whether a passphrase protects it, in either of the two ways to say so.
     pub(crate) fn is_encrypted(&self) -> bool {
-        self.label == "ENCRYPTED PRIVATE KEY" || self.body.contains("ENCRYPTED")
+        self.label == "ENCRYPTED PRIVATE KEY" || self.body.contains("Proc-Type:")
     }
 
     /// The bytes inside.

@@ -225,7 +225,7 @@ fn check_sizes(members: &[Member], limits: &Limits) -> Result<(), ZipError> {
             bytes_max: limits.unpacked_bytes_max,
         });
     }
-    if bytes > limits.ratio_free_bytes && bytes / limits.ratio_max > packed {
+    if bytes > limits.ratio_free_bytes && bytes / limits.ratio_max.max(1) > packed {
         return Err(ZipError::Ratio {
             bytes,
             packed,

@@ -258,9 +258,8 @@ fn a_class_must_be_an_import_path() {
 #[test]
 fn one_role_twice_is_a_warning_and_one_global_name_twice_an_error() {
     let twice = |key: &str| {
-        format!(
-            "{{'Actors': {{'a.A': {{'OnLoad': {{'{key}': 'x'}}}}, 'b.B': {{'OnLoad': {{'{key}': 'x'}}}}}}}}"
-        )
+        let named = format!("{{'OnLoad': {{'{key}': 'x'}}}}");
+        format!("{{'Actors': {{'a.A': {named}, 'b.B': {named}}}}}")
     };
     let (_, warnings) = read(&twice("Role"));
     assert!(
