@@ -181,6 +181,8 @@ fn no_operation_produces_more_than_the_bound() {
         "'{0}{0}{0}{0}'.format('a' * 500000)",
         "'%(a)s%(a)s%(a)s%(a)s' % {'a': 'a' * 500000}",
         "list('a' * 1000000)",
+        "'%(a).1s%(a).1s%(a).1s' % {'a': 'a' * 500000}",
+        "'{0:.1}{0:.1}{0:.1}'.format('a' * 500000)",
     ] {
         let fault = evaluate(text, &NoNames, &Limits::default()).unwrap_err();
         let message = fault.message();

@@ -34,6 +34,7 @@ pub(super) fn format(
         }
         budget.spend_format(at, directive.width, directive.precision)?;
         let value = source.value(directive.key.as_deref())?;
+        budget.spend(at, value.weight())?;
         let text = directive.text(at, &value)?;
         budget.spend(at, text.len())?;
         out.push_str(&text);

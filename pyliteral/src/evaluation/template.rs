@@ -80,7 +80,9 @@ impl Fields<'_> {
         }
         let name_end = field.find(['!', ':']).unwrap_or(field.len());
         let (name, rest) = field.split_at_checked(name_end).unwrap_or((field, ""));
+        let at = self.at;
         let value = self.value(name)?;
+        budget.spend(at, value.weight())?;
         let (conversion, rest) = match rest.strip_prefix('!') {
             Some(rest) => rest.split_once(':').unwrap_or((rest, "")),
             None => ("", rest.strip_prefix(':').unwrap_or("")),
