@@ -1,0 +1,1 @@
+"""A source with actors for the tests."""

@@ -1,0 +1,207 @@
+"""``ActorSystem``: what an external program uses to create actors and to talk to them.
+
+Every ``multiproc*`` base means Director. Not here: the connection (``endpoint``).
+"""
+
+import os
+import sys
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Dict, Iterator, Optional, Union
+
+from thespian.system import address, capable, control, endpoint, locate, main_module, naming
+from thespian.system.errors import (
+    ActorStartFailure,
+    ActorSystemException,
+    ActorSystemFailure,
+    InvalidActorSourceHash,
+    InvalidActorSpecification,
+    NoCompatibleSystemForActor,
+    UnsupportedOperation,
+)
+from thespian.system.runtime import class_name
+
+CREATE_LIMIT_S = 50.0
+SHUTDOWN_LIMIT_S = 10.0
+Period = Union[None, int, float, timedelta]
+
+
+class _Core:
+    """What all ``ActorSystem`` objects of a program share."""
+
+    current: Optional["_Core"] = None
+
+    def __init__(self, port: int, capabilities: Dict[str, Any]) -> None:
+        self.port = port
+        self.endpoint = endpoint.Endpoint(port)
+        self.capabilities = dict(self.endpoint.capabilities(), **capabilities)
+
+
+class ActorSystem:
+    """The local node; it is started if it does not run."""
+
+    def __init__(
+        self,
+        systemBase: Optional[str] = None,
+        capabilities: Optional[Dict[str, Any]] = None,
+        logDefs: Any = None,
+        transientUnique: bool = False,
+    ) -> None:
+        if main_module.importing:
+            raise ActorSystemException(
+                "the program's top level runs a second time because one of its classes is an "
+                "actor: put what starts it under `if __name__ == '__main__':`"
+            )
+        if systemBase is not None and not str(systemBase).startswith("multiproc"):
+            raise ImportError(
+                "`%s` is no system base here: use `multiprocTCPBase`, or none" % systemBase
+            )
+        self._core = self._find_core(capabilities, transientUnique)
+        self._private: Optional[endpoint.Endpoint] = None
+
+    @staticmethod
+    def _find_core(capabilities: Optional[Dict[str, Any]], unique: bool) -> _Core:
+        given = dict(capabilities or {})
+        port = int(given.get("Admin Port", locate.DEFAULT_PORT))
+        if unique:
+            return _Core(port, given)
+        shared = _Core.current
+        if shared is None or ("Admin Port" in given and shared.port != port):
+            shared = _Core.current = _Core(port, given)
+        return shared
+
+    @property
+    def capabilities(self) -> Dict[str, Any]:
+        """The system's capabilities, with those given to this program's constructor call."""
+        return self._core.capabilities
+
+    def _endpoint(self) -> endpoint.Endpoint:
+        if self._core is None:
+            raise AttributeError("this ActorSystem has been shut down")
+        return self._private or self._core.endpoint
+
+    def createActor(
+        self,
+        actorClass: Any,
+        targetActorRequirements: Optional[Dict[str, Any]] = None,
+        globalName: Optional[str] = None,
+        sourceHash: Optional[str] = None,
+    ) -> address.ActorAddress:
+        """Starts a top-level actor and returns its address once it stands."""
+        name = class_name(actorClass)
+        own = sourceHash is None and (isinstance(actorClass, type) or naming.importable(name))
+        answer = self._endpoint().request(
+            CREATE_LIMIT_S,
+            "create_actor",
+            **{
+                "actor": None,
+                "class": name,
+                "source": sourceHash,
+                "client": _environment() if own else None,
+                "requirements": capable.to_literal(targetActorRequirements),
+                "global_name": globalName,
+            },
+        )
+        if answer.get("answer") != "created":
+            raise _creation_error(answer, actorClass, sourceHash)
+        return address.from_hex(answer["actor"])
+
+    def tell(self, actorAddr: address.ActorAddress, msg: Any) -> None:
+        """Sends a message."""
+        self._endpoint().tell(_checked(actorAddr, "tell"), msg)
+
+    def ask(self, actorAddr: address.ActorAddress, msg: Any, timeout: Period = None) -> Any:
+        """Sends a message and returns the next one that comes, from anyone, or None."""
+        return self._endpoint().ask(_checked(actorAddr, "ask"), msg, _seconds(timeout))
+
+    def listen(self, timeout: Period = None) -> Any:
+        """The next message that comes, or None."""
+        return self._endpoint().listen(_seconds(timeout))
+
+    @contextmanager
+    def private(self) -> Iterator["ActorSystem"]:
+        """A context with an endpoint of its own, for one thread."""
+        self._endpoint()
+        inner = object.__new__(ActorSystem)
+        inner._core = self._core
+        inner._private = endpoint.Endpoint(self._core.port, start=False)
+        try:
+            yield inner
+        finally:
+            inner._private.close()
+
+    def shutdown(self) -> None:
+        """Stops the node and all its actors."""
+        self._endpoint().shut_down(SHUTDOWN_LIMIT_S)
+        if _Core.current is self._core:
+            _Core.current = None
+        self._core = None  # type: ignore[assignment]
+
+    def loadActorSource(self, fname: Any) -> str:
+        """Loads a source; returns its hash."""
+        raise _unsupported("loadActorSource")
+
+    loadSource = loadActorSource
+
+    def unloadActorSource(self, sourceHash: str) -> None:
+        """Unloads a source."""
+        raise _unsupported("unloadActorSource")
+
+    def updateCapability(self, capabilityName: str, capabilityValue: Any = None) -> None:
+        """Sets a capability of the system; None removes it."""
+        raise _unsupported("updateCapability")
+
+    def systemUpdate(self, _name: str, *_args: Any) -> None:
+        """Nothing: the back door of the original has no methods here."""
+        return None
+
+
+def _unsupported(name: str) -> UnsupportedOperation:
+    return UnsupportedOperation("`%s` is not offered by this version of Director" % name)
+
+
+def _seconds(period: Period) -> Optional[float]:
+    if period is None:
+        return None
+    return period.total_seconds() if isinstance(period, timedelta) else float(period)
+
+
+def _checked(target: Any, operation: str) -> address.ActorAddress:
+    if not isinstance(target, address.ActorAddress):
+        raise ValueError("Actor `%s' address is not a valid ActorAddress: %s" % (operation, target))
+    return target
+
+
+def _environment() -> Dict[str, Any]:
+    """What an actor of this program's own modules needs to import them."""
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    if main is not None:
+        # What actors pickle as `__mp_main__` is this program's `__main__`.
+        sys.modules.setdefault("__mp_main__", main)
+    directory = os.getcwd()
+    return {
+        "interpreter": sys.executable or "",
+        "sys_path": [os.path.join(directory, entry) for entry in sys.path],
+        "main": os.path.abspath(file) if file else None,
+        "directory": directory,
+    }
+
+
+def _creation_error(answer: control.Document, spec: Any, source_hash: Any) -> Exception:
+    """The exception for a failed creation."""
+    message = str(answer.get("message") or "the actor could not be created")
+    trace = answer.get("traceback")
+    code = answer.get("failure")
+    if code == "import_error":
+        return ImportError("%s\n%s" % (message, trace) if trace else message)
+    if code == "invalid_specification":
+        return InvalidActorSpecification(spec, message)
+    if code == "invalid_source_hash":
+        return InvalidActorSourceHash(source_hash)
+    if code == "no_compatible_system":
+        return NoCompatibleSystemForActor(spec, "No compatible ActorSystem: %s" % message)
+    if code == "constructor_failed":
+        return ActorStartFailure(message, trace)
+    hint = answer.get("hint")
+    return ActorSystemFailure("%s (%s)" % (message, hint) if hint else message)

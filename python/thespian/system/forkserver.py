@@ -1,0 +1,269 @@
+"""Forkservers: the root one, which has ``thespian`` up, and one for each origin of code.
+
+Each is a single thread that answers the node's requests and reaps its children. Workers are
+forked from the one of their origin, which has imported their classes and frozen its heap.
+Everything that ``thespian`` needs is imported here, before a source's folder is on ``sys.path``:
+a ``logging.py`` or ``json.py`` of a source does not take the place of the standard one.
+Not here: what is looked at (``preparing``), what a worker does (``worker``).
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from typing import Any, Dict, List, Optional
+
+from thespian.system import control, main_module, preparing, process, trust, wire, worker
+
+# Given on the command line after an exec: the descriptor that holds the state to go on with.
+RESUME = "resume"
+
+
+def main(socket_path: str, token: str, folder: str) -> None:
+    """Runs the root forkserver; its arguments are those of the bootstrap."""
+    if token == RESUME:
+        _resume(int(socket_path), folder)
+        return
+    extra = trust.additions(os.environ.pop(trust.ALLOW_VARIABLE, None))
+    sys.path.remove(folder)
+    _add_packages()
+    process.die_with(os.getppid())
+    server = Forkserver(socket_path, folder, extra)
+    server.connect(token)
+    server.run()
+
+
+def _add_packages() -> None:
+    """Makes the interpreter's own packages importable."""
+    import site
+
+    site.main()
+
+
+class Forkserver:
+    """One forkserver; without an origin it is the root one."""
+
+    def __init__(self, socket_path: str, folder: str, extra: Any) -> None:
+        self._socket_path = socket_path
+        self._folder = folder
+        self._extra = extra
+        self._origin: Optional[Dict[str, Any]] = None
+        self._path: List[str] = []
+        # Why each actor imports for itself, once that is known.
+        self._per_actor: Optional[str] = None
+        self._children: Dict[int, str] = {}
+        self._finishing = False
+        self._received = bytearray()
+
+    def connect(self, token: str) -> None:
+        """Dials the node."""
+        self._adopt(process.connect(self._socket_path))
+        self._sock.sendall(control.hello("forkserver", token))
+
+    def _adopt(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._wake, self._wake_write = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        process.freeze()
+
+    def run(self) -> None:
+        """Answers requests until the node goes, or says that it is enough."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while not (self._finishing and not self._children):
+            for descriptor, _event in poll.poll():
+                if descriptor == self._wake:
+                    self._reap()
+                elif not self._receive():
+                    process.end(0)
+        process.end(0)
+
+    # Frames
+
+    def _receive(self) -> bool:
+        try:
+            data = self._sock.recv(64 << 10)
+        except ConnectionError:
+            return False
+        self._received += data
+        while len(self._received) >= wire.HEADER_BYTES:
+            header = wire.HEADER.unpack_from(self._received, 0)
+            size = wire.check(header)
+            if len(self._received) < size:
+                break
+            payload = bytes(self._received[wire.HEADER_BYTES : size])
+            del self._received[:size]
+            if header[wire.KIND] == wire.REQUEST:
+                self._answer(header[wire.SEQUENCE], control.decode(payload))
+        return bool(data)
+
+    def _answer(self, sequence: int, request: control.Document) -> None:
+        op = request.get("op")
+        try:
+            if op == "fork":
+                self._fork_origin(sequence, request)
+            elif op == "spawn":
+                self._spawn(sequence, request)
+            elif op == "prepare":
+                self._prepare(sequence, request)
+            elif op == "finish":
+                self._finishing = True
+            else:
+                self._fail(sequence, "the forkserver does not know the request `%s`" % op)
+        except Exception as error:
+            text = "the forkserver could not carry out `%s`: %s" % (op, error)
+            self._fail(sequence, text, traceback.format_exc())
+
+    def _fail(self, sequence: int, text: str, trace: Optional[str] = None) -> None:
+        failure = control.failure("failure", text, trace)
+        self._sock.sendall(control.answer(sequence, "failed", **failure))
+
+    # Children
+
+    def _fork_origin(self, sequence: int, request: control.Document) -> None:
+        pid = self._fork(sequence, "forkserver")
+        if pid:
+            return
+        server = Forkserver(self._socket_path, self._folder, self._extra)
+        try:
+            server.become(request["origin"], request["path"])
+            server.connect(request["token"])
+            server.run()
+        except BaseException:
+            traceback.print_exc()
+        process.end(1)
+
+    def _spawn(self, sequence: int, request: control.Document) -> None:
+        pid = self._fork(sequence, request["actor"])
+        if pid:
+            return
+        os.setpgid(0, 0)
+        process.seed_afresh()
+        source = self._path[0] if self._path and "source" in request["origin"] else None
+        worker.main(request, self._socket_path, trust.Rule(self._extra, source))
+
+    def _fork(self, sequence: int, what: str) -> int:
+        """Forks; the parent has answered then, the child has left what is the parent's."""
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            self._children[pid] = what
+            self._sock.sendall(control.answer(sequence, "forked", pid=pid))
+            return pid
+        try:
+            process.die_with(parent)
+            process.reset_signals()
+            self._sock.close()
+            os.close(self._wake)
+            os.close(self._wake_write)
+            import gc
+
+            gc.enable()
+        except BaseException:
+            os._exit(1)
+        return 0
+
+    def _reap(self) -> None:
+        try:
+            os.read(self._wake, 4096)
+        except BlockingIOError:
+            return
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self._children.pop(pid, None) is not None:
+                code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+                self._sock.sendall(control.notice("child_ended", pid=pid, status=code))
+
+    # An origin
+
+    def become(self, origin: Dict[str, Any], path: List[str]) -> None:
+        """Makes this process the forkserver of an origin."""
+        self._origin = origin
+        client = origin.get("client")
+        entries = list(path)
+        if client is not None:
+            directory = client["directory"]
+            entries += [os.path.join(directory, entry) for entry in client["sys_path"]]
+            main_module.install(client.get("main"))
+        self._path = list(dict.fromkeys(entries))
+        sys.path[:] = self._path + [entry for entry in sys.path if entry not in self._path]
+
+    def _prepare(self, sequence: int, request: control.Document) -> None:
+        before = process.open_descriptors()
+        if self._per_actor is None and request["preload"]:
+            classes = preparing.look(request)
+            self._per_actor = process.traces_of_import(before)
+            replace = self._per_actor is not None
+        else:
+            self._per_actor = self._per_actor or "'Preload' is False"
+            classes, replace = preparing.look_in_child(request), False
+        self._sock.sendall(
+            control.answer(sequence, "prepared", classes=classes, per_actor=self._per_actor)
+        )
+        if replace:
+            self._start_over()
+        process.freeze()
+
+    def _start_over(self) -> None:
+        """Replaces this process's image: threads and descriptors of the import go with it.
+
+        The process id, the children and the connection stay.
+        """
+        state = {
+            "socket_path": self._socket_path,
+            "extra": list(self._extra),
+            "origin": self._origin,
+            "path": self._path,
+            "per_actor": self._per_actor,
+            "children": {str(pid): what for pid, what in self._children.items()},
+            "sock": self._sock.fileno(),
+            "received": self._received.hex(),
+        }
+        file = tempfile.TemporaryFile()
+        file.write(json.dumps(state).encode())
+        file.flush()
+        keep = [file.fileno(), self._sock.fileno()]
+        process.close_all_but(keep)
+        for descriptor in keep:
+            os.set_inheritable(descriptor, True)
+        text = (
+            "import sys; sys.path.insert(0, sys.argv[3]); "
+            "from thespian.system import forkserver; forkserver.main(*sys.argv[1:4])"
+        )
+        command = ["-I", "-S", "-c", text, str(file.fileno()), RESUME, self._folder]
+        os.execv(sys.executable, [sys.executable, *command])
+
+    def restore(self, state: Dict[str, Any]) -> None:
+        """Goes on where ``_start_over`` left off."""
+        self._per_actor = state["per_actor"]
+        self._children = {int(pid): what for pid, what in state["children"].items()}
+        self._received = bytearray.fromhex(state["received"])
+        os.set_inheritable(state["sock"], False)
+        self._adopt(socket.socket(fileno=state["sock"]))
+        # A child may have ended between the two images.
+        os.kill(os.getpid(), signal.SIGCHLD)
+
+
+def _resume(descriptor: int, folder: str) -> None:
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(0)
+        state = json.load(file)
+    sys.path.remove(folder)
+    _add_packages()
+    server = Forkserver(state["socket_path"], folder, state["extra"])
+    server.become(state["origin"], state["path"])
+    server.restore(state)
+    server.run()

@@ -1,0 +1,79 @@
+"""From a message frame to the object that the application sees, by the rule of trust.
+
+Not here: what is allowed (``trust``); who answers a refusal (``worker``).
+"""
+
+import ast
+import pickle
+from typing import Any, Optional
+
+from thespian.system import address, control, trust, wire
+from thespian.system.messages import (
+    ActorExitRequest,
+    ChildActorExited,
+    DeadEnvelope,
+    PoisonMessage,
+    Unreadable,
+)
+
+_loads = pickle.loads
+
+
+class Reader:
+    """Reads the messages that one actor or client receives."""
+
+    def __init__(self, own: bytes, incarnation: int, source: bytes, rule: trust.Rule) -> None:
+        self._own = own
+        self._incarnation = incarnation
+        self._source = source
+        self._rule = rule
+        # Only these addresses' envelopes are the node's, whose inner frame it has checked.
+        self._node = (wire.NOBODY, own, address.allot(incarnation, 1)._key)
+
+    def read(self, header: wire.Header, payload: Any) -> Any:
+        """The message in a frame; raises trust.Refused, or whatever reading it raises."""
+        kind = header[wire.PAYLOAD_KIND]
+        if kind == wire.PICKLE:
+            if header[wire.SOURCE] == self._source and header[10] == self._incarnation:
+                return _loads(payload)
+            return self._rule.loads(payload, self._same_source(header))
+        if kind == wire.LITERAL:
+            return ast.literal_eval(bytes(payload).decode())
+        if kind == wire.JSON:
+            return _system_message(control.decode(payload))
+        if kind == wire.ENVELOPE_PAYLOAD:
+            return self._open(header, payload)
+        if kind == wire.RAW:
+            return bytes(payload)
+        return None
+
+    def _same_source(self, header: wire.Header) -> bool:
+        return header[wire.SOURCE] == self._source and self._source != wire.NO_SOURCE
+
+    def _open(self, outer: wire.Header, payload: Any) -> Any:
+        document, inner, body = wire.open_envelope(payload)
+        told = control.decode(document)
+        message = self._inner(outer, inner, body)
+        if told.get("system") == "dead_envelope":
+            target = address.from_hex(told["target"], bool(told.get("role")))
+            return DeadEnvelope(target, message)
+        return PoisonMessage(message, told.get("details"))
+
+    def _inner(self, outer: wire.Header, inner: wire.Header, body: Any) -> Any:
+        """The message that came back. Its header is as trustworthy as who wrapped it."""
+        if outer[wire.SENDER] not in self._node:
+            inner = inner[: wire.SOURCE] + (outer[wire.SOURCE],) + inner[wire.TRACE :]
+            inner = inner[:10] + (outer[wire.INCARNATION],) + inner[11:]
+        try:
+            return self.read(inner, body)
+        except Exception as error:
+            return Unreadable(str(error))
+
+
+def _system_message(document: control.Document) -> Optional[Any]:
+    name = document.get("system")
+    if name == "actor_exit_request":
+        return ActorExitRequest(bool(document.get("recursive", True)))
+    if name == "child_actor_exited":
+        return ChildActorExited(address.from_hex(document["child"]))
+    raise ValueError("the node sent the unknown system message `%s`" % name)

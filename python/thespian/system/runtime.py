@@ -1,0 +1,269 @@
+"""The operations of one actor: sending, creating, timers. Behind ``Actor._myRef``.
+
+Not here: the main loop and the handling of messages (``worker``).
+"""
+
+import collections
+import heapq
+import itertools
+import pickle
+import threading
+import time
+import traceback
+from datetime import timedelta
+from typing import Any, Deque, Dict, List, Optional, Set, Tuple
+
+from thespian.system import address, capable, control, flow, link, naming, reading, trust, wire
+from thespian.system.errors import (
+    InvalidActorAddress,
+    InvalidActorSpecification,
+    UnsupportedOperation,
+)
+from thespian.system.messages import ActorExitRequest, ChildActorExited, PoisonMessage
+
+# Sends of one handler that are written one by one; further ones are collected.
+EAGER_SENDS = 16
+FLUSH_AFTER_S = 0.001
+_dumps = pickle.dumps
+_pack = wire.MESSAGE.pack
+_HEADER_REST = wire.HEADER_BYTES - 4
+Timer = Tuple[float, int, Any, Any]
+
+
+class Runtime:
+    """One actor's side of the connection to its node."""
+
+    def __init__(self, spec: Dict[str, Any], sock: Any, rule: trust.Rule) -> None:
+        self.spec = spec
+        self.own = bytes.fromhex(spec["actor"])
+        self.address = address.restore_address(self.own)
+        self.global_name: Optional[str] = spec.get("global_name")
+        self.incarnation: int = spec["incarnation"]
+        origin = spec["origin"]
+        self.source = bytes.fromhex(origin["source"]) if "source" in origin else wire.NO_SOURCE
+        self.trace = wire.NO_TRACE
+        self.link = link.Link(sock, self._on_control)
+        self.reader = reading.Reader(self.own, self.incarnation, self.source, rule)
+        # Messages to oneself, and what the runtime itself has to tell its actor.
+        self.local: Deque[Tuple[Any, ...]] = collections.deque()
+        self.timers: List[Timer] = []
+        self.children: Set[address.ActorAddress] = set()
+        self.sends = 0
+        self.forked = False
+        self._collected = 0
+        self._serials = itertools.count(spec["allotment"])
+        self._order = itertools.count()
+        self._requests = itertools.count(1)
+        self._answers: Dict[int, control.Document] = {}
+        self._unblocked: Optional[str] = None
+        self._flusher: Optional[threading.Event] = None
+        self._in_handler = False
+
+    # Sending
+
+    def send(self, target: Any, message: Any) -> None:
+        """Pickles the message and sends it, or waits until the target has credit."""
+        try:
+            key = target._key
+        except AttributeError:
+            raise InvalidActorAddress(target, "not a valid ActorAddress") from None
+        if type(message) is ActorExitRequest and key != self.own:
+            self._send_exit_request(key, message.isRecursive)
+            return
+        try:
+            payload = _dumps(message, 5)
+        except Exception:
+            self.tell_self(PoisonMessage(message, traceback.format_exc()))
+            return
+        lanes = self.link.lanes
+        lane = lanes.get(key) or lanes.open(key, self.own, self.incarnation)
+        if lane.free:
+            self.local.append((payload, self.trace))
+            return
+        if not lane.may_send() and not self._await_credit(lane, key):
+            reason = self._unblocked or "the wait for credit was given up"
+            self._unblocked = None
+            self.tell_self(PoisonMessage(message, reason))
+            return
+        lane.sequence += 1
+        lane.messages += 1
+        size = _HEADER_REST + len(payload)
+        lane.bytes += size + 4
+        head = _pack(size, lane.prefix, lane.sequence, self.source, self.trace)
+        self._write(head + payload if size < link.BATCH_BYTES else head, size)
+        if size >= link.BATCH_BYTES:
+            self.link.queue(payload)
+            self.flush()
+
+    def _write(self, frame: bytes, size: int) -> None:
+        self.sends += 1
+        if self.sends <= EAGER_SENDS and size < link.BATCH_BYTES:
+            self.link.send_now(frame)
+            return
+        self.link.queue(frame)
+        self._collected += size
+        if self._collected >= link.BATCH_BYTES:
+            self.flush()
+        elif self.sends == EAGER_SENDS + 1 and self._in_handler:
+            self._arm_flusher()
+
+    def _send_exit_request(self, key: bytes, recursive: bool) -> None:
+        document = {"system": "actor_exit_request", "recursive": recursive}
+        self.send_system(key, wire.JSON, control.encode(document), wire.SYSTEM)
+
+    def send_system(self, key: bytes, payload_kind: int, payload: bytes, flags: int) -> None:
+        """Sends what needs no credit."""
+        lanes = self.link.lanes
+        lane = lanes.get(key) or lanes.open(key, self.own, self.incarnation)
+        lane.sequence += 1
+        head = wire.prefix(flags, payload_kind, 0, self.own, key, self.incarnation)
+        size = _HEADER_REST + len(payload)
+        frame = _pack(size, head, lane.sequence, self.source, self.trace) + payload
+        self._write(frame, size)
+
+    def tell_self(self, message: Any, sender: Optional[address.ActorAddress] = None) -> None:
+        """Has the actor handle this object next among what it told itself."""
+        self.local.append((message, sender or self.address, None))
+
+    def flush(self) -> None:
+        """Writes all that is collected."""
+        self._collected = 0
+        self.link.flush()
+
+    def begin(self) -> None:
+        """A handler begins."""
+        self.sends = 0
+        self._in_handler = True
+
+    def finish(self) -> None:
+        """A handler has ended: what it sent is written."""
+        self._in_handler = False
+        self.link.report_window_if(flow.RIDE_BYTES)
+        self.flush()
+
+    def _arm_flusher(self) -> None:
+        if self._flusher is None:
+            self._flusher = threading.Event()
+            threading.Thread(target=self._flush_late, name="flusher", daemon=True).start()
+        self._flusher.set()
+
+    def _flush_late(self) -> None:
+        """Writes what a long handler has collected, without waiting for its end."""
+        armed = self._flusher
+        assert armed is not None
+        while True:
+            armed.wait()
+            armed.clear()
+            while self._in_handler:
+                time.sleep(FLUSH_AFTER_S)
+                try:
+                    self.link.flush_some()
+                except (link.Closed, ValueError):
+                    return
+
+    def _await_credit(self, lane: flow.Lane, key: bytes) -> bool:
+        self._unblocked = None
+        told = []
+
+        def on_blocked(full: bool) -> None:
+            told.append(full)
+            self.link.send_now(
+                control.notice("blocked", target=wire.target_of(key)[1].hex(), inbox_full=full)
+            )
+
+        self._collected = 0
+        going_on = self.link.await_credit(lane, on_blocked, lambda: self._unblocked is not None)
+        if told:
+            self.link.send_now(control.notice("blocked", target=None, inbox_full=False))
+        return going_on
+
+    # Creating
+
+    def create(
+        self,
+        actor_class: Any,
+        requirements: Optional[Dict[str, Any]],
+        global_name: Optional[str],
+        source_hash: Optional[str],
+    ) -> address.ActorAddress:
+        """Asks the node for another actor; with a global name, waits for the answer."""
+        name = class_name(actor_class)
+        child = address.allot(self.incarnation, next(self._serials))
+        number = next(self._requests) if global_name is not None else 0
+        document = {
+            "actor": child._key.hex(),
+            "class": name,
+            "source": source_hash,
+            "client": None,
+            "requirements": capable.to_literal(requirements),
+            "global_name": global_name,
+        }
+        frame = control.request(number, "create_actor", **document)
+        if global_name is None:
+            self.children.add(child)
+            self._write(frame, len(frame))
+            return child
+        answer = self._answer_to(number, frame)
+        if answer.get("answer") == "created":
+            return address.from_hex(answer["actor"])
+        self.tell_self(ChildActorExited(child))
+        return child
+
+    def _answer_to(self, number: int, frame: bytes) -> control.Document:
+        self.link.send_now(frame)
+        while number not in self._answers:
+            self.link.stash()
+            self.link.pump()
+            if number not in self._answers:
+                self.link.report_window()
+                self.link.flush()
+                self.link.wait(None)
+        return self._answers.pop(number)
+
+    # The rest
+
+    def wakeup_after(self, period: Any, payload: Any) -> None:
+        """Sets a timer."""
+        seconds = period.total_seconds() if isinstance(period, timedelta) else float(period)
+        due = time.monotonic() + max(0.0, seconds)
+        heapq.heappush(self.timers, (due, next(self._order), period, payload))
+
+    def handle_dead_letters(self, on: bool) -> None:
+        """Registers for dead letters, or no longer."""
+        self.link.send_now(control.notice("handle_dead_letters", on=bool(on)))
+
+    def request(self, op: str, **fields: Any) -> None:
+        """Sends a request that wants no answer."""
+        self.link.send_now(control.request(0, op, **fields))
+
+    def unsupported(self, name: str) -> Any:
+        """Says that an operation is not there."""
+        raise UnsupportedOperation("`%s` is not offered by this version of Director" % name)
+
+    def _on_control(self, header: wire.Header, payload: Any) -> None:
+        kind = header[wire.KIND]
+        if kind == wire.CREDIT_KIND:
+            self.link.lanes.credit(payload)
+        elif kind == wire.RESPONSE:
+            if header[wire.SEQUENCE]:
+                self._answers[header[wire.SEQUENCE]] = control.decode(payload)
+        elif kind == wire.NOTICE:
+            document = control.decode(payload)
+            if document.get("notice") == "unblock":
+                self._unblocked = str(document.get("reason"))
+
+
+def class_name(actor_class: Any) -> str:
+    """The name of what was given to createActor; raises InvalidActorSpecification."""
+    if isinstance(actor_class, str):
+        if "." not in actor_class:
+            raise InvalidActorSpecification(
+                actor_class, "a qualified name is needed: pkg.mod.Class"
+            )
+        return actor_class
+    if not isinstance(actor_class, type):
+        raise InvalidActorSpecification(actor_class, "a class or the name of one is needed")
+    name = naming.name_of(actor_class)
+    if "<locals>" in name:
+        raise InvalidActorSpecification(actor_class, "it is defined inside a function")
+    return name
