@@ -27,7 +27,7 @@ impl Default for Limits {
 }
 
 /// Keeps the stack need known whatever a caller asks: reading 100 levels fits in 2 MiB unoptimised.
-const DEPTH_MAX: usize = 100;
+pub(crate) const DEPTH_MAX: usize = 100;
 
 /// CPython's limit for decimal integers; conversion is quadratic, so it holds for every base.
 pub(crate) const INT_DIGITS_MAX: usize = 4300;

@@ -150,14 +150,14 @@ fn the_deepest_mixture_of_constructs_fits_a_small_stack() {
 #[test]
 fn long_chains_do_not_recurse() {
     for text in [
-        format!("{}1", "1+".repeat(200_000)),
-        format!("{}1", "-".repeat(400_000)),
-        format!("{}1", "not ".repeat(200_000)),
-        format!("{}1", "0 or ".repeat(150_000)),
-        format!("{}1", "0 if 0 else ".repeat(80_000)),
-        format!("1{}", "<2".repeat(200_000)),
-        "''".repeat(200_000),
-        format!("''{}", ".format()".repeat(100_000)),
+        format!("{}1", "1+".repeat(60_000)),
+        format!("{}1", "-".repeat(60_000)),
+        format!("{}1", "not ".repeat(60_000)),
+        format!("{}1", "0 or ".repeat(60_000)),
+        format!("{}1", "0 if 0 else ".repeat(60_000)),
+        format!("1{}", "<2".repeat(60_000)),
+        "''".repeat(60_000),
+        format!("''{}", ".format()".repeat(60_000)),
     ] {
         let _any_answer_in_time = evaluate(&text, &NoNames, &Limits::default());
     }

@@ -4,6 +4,7 @@
 //! a grammar error before it is the one that is reported.
 
 use crate::error::Fault;
+use crate::limits::DEPTH_MAX;
 use crate::syntax::token::{MARKS, QUOTE_IN_STRING, Token, TokenKind};
 use crate::syntax::{Dialect, number, quoted};
 
@@ -99,6 +100,10 @@ impl<'t> Tokenizer<'t> {
             self.at += mark.len();
             self.push(start, self.at, TokenKind::Mark(mark));
             self.count_bracket(mark);
+            if self.depth > DEPTH_MAX {
+                // The grammar stops before this; the rest need not be cut up.
+                return Err(Fault::new(start, "brackets are nested too deep"));
+            }
         } else {
             return Err(stray(c, start));
         }
