@@ -90,7 +90,7 @@ proptest! {
             Ok(value) => prop_assert_eq!(Ok(value.repr()), expected, "{}", text),
             Err(fault) => {
                 let offered = !field.contains(['#', ',', '_']) && value.type_name() != "complex";
-                prop_assert!(!offered || expected.is_err(), "{}: {} but {:?}", text, fault, expected);
+                prop_assert!(!offered || expected.is_err(), "{text}: {fault}, {expected:?}");
             }
         }
     }
@@ -114,7 +114,7 @@ proptest! {
             Ok(value) => prop_assert_eq!(Ok(value.repr()), expected, "{}", text),
             Err(fault) => {
                 let too_large = fault.message().contains("too large");
-                prop_assert!(too_large || expected.is_err(), "{}: {} but {:?}", text, fault, expected);
+                prop_assert!(too_large || expected.is_err(), "{text}: {fault}, {expected:?}");
             }
         }
     }
