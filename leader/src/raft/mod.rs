@@ -28,3 +28,6 @@ mod suite;
 
 #[cfg(test)]
 mod quorum;
+
+#[cfg(test)]
+mod stored;
