@@ -213,7 +213,7 @@ class FakeNode:
             connection.outstanding -= wire.WINDOW.unpack(payload)[0]
             assert connection.outstanding >= 0
             while connection.held and connection.outstanding < WINDOW:
-                self.deliver(connection, connection.held.popleft())
+                self.forward(connection, connection.held.popleft())
         elif kind == wire.REQUEST:
             self.request(connection, header[wire.SEQUENCE], json.loads(payload))
         elif kind == wire.RESPONSE:
@@ -271,6 +271,9 @@ class FakeNode:
         if connection.held or connection.outstanding >= WINDOW:
             connection.held.append(frame)
             return
+        self.forward(connection, frame)
+
+    def forward(self, connection, frame):
         connection.outstanding += len(frame)
         self.put(connection, frame)
 
