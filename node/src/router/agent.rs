@@ -7,6 +7,7 @@ use protocol::{ActorId, Frame};
 use tokio::sync::mpsc;
 
 use super::config::Rights;
+use super::core::Meta;
 use super::handle::{Command, CommandSender};
 
 /// A fact or wish from a worker or client, in the order in which they came per connection.
@@ -71,6 +72,8 @@ pub enum AgentEvent {
         from: ActorId,
         /// Header and payload.
         frame: Frame,
+        /// Dropped when the message is dealt with: gives its credit back to the sender.
+        taken: Taken,
     },
     /// A forkserver has said Hello (and was welcomed); its token is not checked yet.
     Forkserver(Handover),
@@ -159,6 +162,33 @@ impl Drop for Responder {
     }
 }
 
+/// Gives the credit of a message back when it is dropped, so that a sender cannot flood the agent.
+#[derive(Debug)]
+pub struct Taken {
+    commands: CommandSender,
+    meta: Meta,
+    n_bytes: usize,
+}
+
+impl Taken {
+    pub(crate) fn new(commands: CommandSender, meta: Meta, n_bytes: usize) -> Self {
+        Self {
+            commands,
+            meta,
+            n_bytes,
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.commands.send(Command::Taken {
+            meta: self.meta,
+            n_bytes: self.n_bytes,
+        });
+    }
+}
+
 /// The actor has ended, or the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the actor has ended")]
@@ -173,6 +203,8 @@ pub struct Stats {
     pub delivered: u64,
     /// Dead letters.
     pub dead_letters: u64,
+    /// Messages to actors that never came up, sent back.
+    pub returned: u64,
     /// Waits for credit that were broken.
     pub unblocked: u64,
     /// Bytes passed on to actors that ended before they reported them as handled: unknown.

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::agent::{Gone, Stats};
 use super::config::ActorRecord;
+use super::core::Meta;
 
 /// The agent's end of the router.
 #[derive(Debug, Clone)]
@@ -98,7 +99,8 @@ impl RouterHandle {
     /// senders as PoisonMessage.
     pub fn failed_creation(&self, actor: ActorId, reason: impl Into<String>) {
         let reason = reason.into();
-        self.commands.send(Command::FailedCreation { actor, reason });
+        self.commands
+            .send(Command::FailedCreation { actor, reason });
     }
 
     /// Resolves when every message that was accepted for the actor before has been handled.
@@ -217,6 +219,10 @@ pub(crate) enum Command {
         connection: u64,
         sequence: u64,
         response: Option<Box<Response>>,
+    },
+    Taken {
+        meta: Meta,
+        n_bytes: usize,
     },
     DeadLetters(oneshot::Sender<(u64, Vec<DeadLetter>)>),
     Stats(oneshot::Sender<Stats>),

@@ -10,7 +10,7 @@ mod config;
 pub use config::{ActorRecord, Authorize, Config, Limits, Listeners, Peer, Rights, Serials};
 
 mod agent;
-pub use agent::{AgentEvent, Caller, CallerKind, Gone, Handover, Responder, Stats};
+pub use agent::{AgentEvent, Caller, CallerKind, Gone, Handover, Responder, Stats, Taken};
 
 mod handle;
 pub use handle::RouterHandle;

@@ -1,0 +1,147 @@
+//! Roles: which actor plays each, and the messages that wait while one is held.
+
+use protocol::{ActorId, RoleId};
+
+use super::Core;
+use super::outbox::FrameBytes;
+use super::party::{Backlog, CreditState, Meta, Queued};
+use crate::router::moment::Moment;
+
+/// One role as this node's messages see it.
+#[derive(Debug)]
+pub(super) struct Role {
+    actor: Option<ActorId>,
+    /// Why nobody plays it.
+    reason: String,
+    hold: Option<Hold>,
+}
+
+#[derive(Debug, Default)]
+struct Hold {
+    waiting: Backlog,
+    until: Option<Moment>,
+}
+
+impl Role {
+    pub(super) fn n_waiting(&self) -> u64 {
+        self.hold
+            .as_ref()
+            .map_or(0, |hold| hold.waiting.len() as u64)
+    }
+
+    pub(super) fn held_until(&self) -> Option<Moment> {
+        self.hold.as_ref()?.until
+    }
+}
+
+/// Where a role leads.
+#[derive(Debug)]
+pub(super) enum Way {
+    Actor(ActorId),
+    Held,
+    Nobody(String),
+}
+
+impl Core {
+    pub(super) fn way(&self, role: RoleId) -> Way {
+        match self.roles.get(&role) {
+            None => Way::Nobody(NO_ROLE.to_owned()),
+            Some(Role { hold: Some(_), .. }) => Way::Held,
+            Some(Role { actor, reason, .. }) => {
+                actor.map_or_else(|| Way::Nobody(reason.clone()), Way::Actor)
+            }
+        }
+    }
+
+    pub(super) fn bind(&mut self, id: RoleId, actor: Option<ActorId>, reason: String) {
+        let role = self.role(id);
+        role.actor = actor;
+        role.reason = reason;
+        self.break_cycles();
+    }
+
+    pub(super) fn hold(&mut self, ids: &[RoleId], limit_ms: Option<u64>) {
+        let until = limit_ms.map(|ms| self.now.plus_ms(ms));
+        for id in ids {
+            self.role(*id).hold.get_or_insert_default().until = until;
+        }
+        if let Some(until) = until {
+            self.wake_at(until);
+        }
+    }
+
+    pub(super) fn release(&mut self, ids: &[RoleId]) {
+        for id in ids {
+            let Some(role) = self.roles.get_mut(id) else {
+                continue;
+            };
+            let Some(mut hold) = role.hold.take() else {
+                continue;
+            };
+            while let Some(item) = hold.waiting.pop_front() {
+                if let Queued::Message { meta, bytes } = item {
+                    self.route(meta, FrameBytes::Owned(bytes));
+                }
+            }
+        }
+        self.break_cycles();
+    }
+
+    /// Releases the roles whose hold has lasted too long.
+    pub(super) fn release_overdue(&mut self) {
+        let now = self.now;
+        let overdue: Vec<RoleId> = self
+            .roles
+            .iter()
+            .filter(|(_, role)| role.held_until().is_some_and(|until| until <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        self.release(&overdue);
+    }
+
+    /// The message waits for the role. Up to a limit its credit is given back at once, so that
+    /// senders do not notice a short hold.
+    pub(super) fn wait_for_role(&mut self, id: RoleId, mut meta: Meta, bytes: FrameBytes<'_>) {
+        let n_bytes = bytes.len() as u64;
+        let Some(hold) = self.roles.get(&id).and_then(|role| role.hold.as_ref()) else {
+            return;
+        };
+        let uncredited = meta.credit == CreditState::Free;
+        if uncredited && hold.waiting.free_bytes() >= self.limits.uncredited_bytes_max {
+            return self.dead(meta, bytes, "too much waits for the role already");
+        }
+        if hold.waiting.bytes() + n_bytes <= self.limits.hold_bytes_max {
+            self.owe_credit(&mut meta, bytes.len());
+        } else {
+            self.keep_credit(&mut meta, bytes.len());
+        }
+        let bytes = bytes.into_vec();
+        if let Some(hold) = self.roles.get_mut(&id).and_then(|role| role.hold.as_mut()) {
+            hold.waiting.push_back(Queued::Message { meta, bytes });
+        }
+    }
+
+    /// Nobody plays the roles of an actor that has ended.
+    pub(super) fn unbind_all(&mut self, actor: ActorId, reason: &str) {
+        for role in self.roles.values_mut() {
+            if role.actor == Some(actor) {
+                role.actor = None;
+                reason.clone_into(&mut role.reason);
+            }
+        }
+    }
+
+    pub(super) fn soonest_hold(&self) -> Option<Moment> {
+        self.roles.values().filter_map(Role::held_until).min()
+    }
+
+    fn role(&mut self, id: RoleId) -> &mut Role {
+        self.roles.entry(id).or_insert_with(|| Role {
+            actor: None,
+            reason: NO_ROLE.to_owned(),
+            hold: None,
+        })
+    }
+}
+
+const NO_ROLE: &str = "nobody plays this role";

@@ -1,0 +1,172 @@
+//! A message's way: accepted from its sender, to the target's connection or what waits for it.
+
+use protocol::{Flags, Frame, Header};
+
+use super::ids::Target;
+use super::outbox::FrameBytes;
+use super::party::{CreditState, Meta, Queued};
+use super::roles::Way;
+use super::{Core, Effect, PartyId};
+
+impl Core {
+    /// Accepts a message from a party; one that it may not send ends its connection.
+    pub(super) fn message(&mut self, from: PartyId, header: &Header, bytes: FrameBytes<'_>) {
+        match self.accept(from, header) {
+            Ok(meta) => {
+                self.stats.messages += 1;
+                self.route(meta, bytes);
+            }
+            Err(reason) => self.violated(from, reason),
+        }
+    }
+
+    fn accept(&self, from: PartyId, header: &Header) -> Result<Meta, String> {
+        let Some(sender) = self.parties.get(from) else {
+            return Err("the sender has ended".to_owned());
+        };
+        if header.sender != sender.address {
+            return Err(format!(
+                "sent a message as `{}` and is `{}`",
+                header.sender, sender.address
+            ));
+        }
+        if header.source != sender.source {
+            return Err(format!(
+                "sent a message as of source `{}` and is of `{}`",
+                header.source, sender.source
+            ));
+        }
+        let Some(target) = Target::of(header) else {
+            return Err("sent a message without a target".to_owned());
+        };
+        let system = header.flags.contains(Flags::SYSTEM);
+        let free = system || target == Target::Actor(sender.address);
+        if !free
+            && let Some(pair) = sender.pairs.get(&target)
+            && pair.is_violated(&self.limits)
+        {
+            return Err(format!("sent to `{}` far beyond its credit", target.hex()));
+        }
+        let deadline =
+            (header.deadline_ms > 0).then(|| self.now.plus_ms(u64::from(header.deadline_ms)));
+        Ok(Meta {
+            from: Some(from),
+            target,
+            flags: header.flags,
+            sequence: header.sequence,
+            deadline,
+            credit: if free {
+                CreditState::Free
+            } else {
+                CreditState::Fresh
+            },
+            quiet: header.flags.contains(Flags::RETURNED),
+        })
+    }
+
+    /// Finds the target as it stands now.
+    pub(super) fn route(&mut self, meta: Meta, bytes: FrameBytes<'_>) {
+        let actor = match meta.target {
+            Target::Actor(actor) => actor,
+            Target::Role(role) => match self.way(role) {
+                Way::Actor(actor) => actor,
+                Way::Held => return self.wait_for_role(role, meta, bytes),
+                Way::Nobody(reason) => return self.dead(meta, bytes, &reason),
+            },
+        };
+        if let Some(id) = self.by_address.get(&actor) {
+            self.deliver(*id, meta, bytes);
+        } else if actor == self.node_address() {
+            self.deliver_to_node(meta, bytes);
+        } else {
+            self.dead(meta, bytes, "no actor has this address now");
+        }
+    }
+
+    /// Passes the message on if nothing waits before it and there is room, else it waits.
+    pub(super) fn deliver(&mut self, to: PartyId, mut meta: Meta, bytes: FrameBytes<'_>) {
+        let window_bytes = self.limits.window_bytes;
+        let Some(party) = self.parties.get_mut(to) else {
+            return self.dead(meta, bytes, "no actor has this address now");
+        };
+        if party.backlog.is_empty() && party.takes(bytes.len(), window_bytes) {
+            self.owe_credit(&mut meta, bytes.len());
+            return self.pass_on(to, &meta, bytes);
+        }
+        let free = meta.credit == CreditState::Free;
+        if free && party.backlog.free_bytes() >= self.limits.uncredited_bytes_max {
+            return self.dead(meta, bytes, "too much waits for the actor already");
+        }
+        self.keep_credit(&mut meta, bytes.len());
+        let bytes = bytes.into_vec();
+        if let Some(party) = self.parties.get_mut(to) {
+            party.backlog.push_back(Queued::Message { meta, bytes });
+        }
+    }
+
+    /// Passes on what waits for a party, as far as its window goes.
+    pub(super) fn pump(&mut self, to: PartyId) {
+        loop {
+            let window_bytes = self.limits.window_bytes;
+            let Some(party) = self.parties.get_mut(to) else {
+                return;
+            };
+            let may = match party.backlog.front() {
+                Some(Queued::Message { bytes, .. }) => party.takes(bytes.len(), window_bytes),
+                Some(Queued::Marker(_)) => party.stage == super::party::Stage::Running,
+                None => false,
+            };
+            if !may {
+                return;
+            }
+            match party.backlog.pop_front() {
+                Some(Queued::Message { mut meta, bytes }) => {
+                    self.owe_credit(&mut meta, bytes.len());
+                    self.pass_on(to, &meta, FrameBytes::Owned(bytes));
+                }
+                Some(Queued::Marker(number)) => self.send_marker(to, number),
+                None => return,
+            }
+        }
+    }
+
+    fn pass_on(&mut self, to: PartyId, meta: &Meta, bytes: FrameBytes<'_>) {
+        let Some(party) = self.parties.get_mut(to) else {
+            return;
+        };
+        party.window_used += bytes.len() as u64;
+        party.passed += 1;
+        party.outbox.push(bytes);
+        let asks = !party.asks.is_empty();
+        self.stats.delivered += 1;
+        self.flush(to);
+        if asks {
+            self.forget_asks_of(to);
+        }
+        if meta.flags.contains(Flags::ASK) {
+            self.note_ask(to, meta);
+        }
+    }
+
+    fn deliver_to_node(&mut self, mut meta: Meta, bytes: FrameBytes<'_>) {
+        let n_bytes = bytes.len();
+        let header = bytes.as_slice().first_chunk().map(Header::from_bytes);
+        let Some(Ok(header)) = header else { return };
+        self.keep_credit(&mut meta, n_bytes);
+        self.stats.delivered += 1;
+        let from = header.sender;
+        let frame = Frame::new(header, bytes.payload().to_vec());
+        self.effects
+            .push_back(Effect::Message { meta, from, frame });
+    }
+
+    /// Tells the driver that bytes wait for a party.
+    pub(super) fn flush(&mut self, to: PartyId) {
+        if let Some(party) = self.parties.get_mut(to)
+            && !party.flushing
+        {
+            party.flushing = true;
+            self.effects.push_back(Effect::Flush(to));
+        }
+    }
+}
