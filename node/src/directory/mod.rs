@@ -4,7 +4,7 @@ mod place;
 pub use place::{Directory, DirectoryError};
 
 mod settings;
-pub use settings::{Settings, SettingsRead, SettingsWarning};
+pub use settings::{Settings, SettingsRead, SettingsWarning, variables};
 
 mod cfg;
 pub use cfg::{CfgFault, SettingsError};

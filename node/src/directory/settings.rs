@@ -248,8 +248,9 @@ impl Files<'_> {
     }
 }
 
-/// The environment as text; variables that are no text cannot be named in a file of text.
-fn variables() -> BTreeMap<String, String> {
+/// The environment that `.cfg` and `.tli` files may name; what is no text cannot be named there.
+#[must_use]
+pub fn variables() -> BTreeMap<String, String> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
