@@ -1,0 +1,309 @@
+//! A stage for the registry: commands in words, what they did and what stands afterwards in text.
+//!
+//! One line is one command: `load foo 1.0 a b:Role` begins a rollout of group `foo` with the
+//! actors `a` and `b`; sources, slots and rollouts are named by group and version.
+
+use std::fmt::Write as _;
+
+use convention::registry::ranked;
+use convention::{Registry, Standing, role_standings, work};
+use protocol::definition::{ActorDefinition, AutoUnload};
+use protocol::registry::{
+    Command, Outcome, Placement, Replacement, RolloutKind, SlotState, SourceState, State,
+};
+use protocol::{
+    ActorId, ConventionId, GroupDefinition, Incarnation, NodeId, RequestId, RolloutId, SlotId,
+    SourceHash, Stamp,
+};
+
+/// The only node of these plays.
+const NODE: NodeId = NodeId(1);
+
+/// A registry, a clock and a counter of fresh addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Stage {
+    pub registry: Registry,
+    pub log: Vec<Command>,
+    now: u64,
+    fresh: u64,
+    requests: u8,
+}
+
+impl Stage {
+    /// Plays one line and says what it did.
+    pub fn play(&mut self, line: &str) -> String {
+        let mut words = line.split_whitespace();
+        let verb = words.next().unwrap_or_default();
+        let rest: Vec<&str> = words.collect();
+        if verb == "wait" {
+            self.now += rest[0].parse::<u64>().unwrap();
+            return self.show();
+        }
+        let command = self.command(verb, &rest);
+        let outcome = self.registry.apply(&command);
+        self.log.push(command);
+        format!("{}{}", shown(&outcome), self.show())
+    }
+
+    fn command(&mut self, verb: &str, rest: &[&str]) -> Command {
+        self.now += 1;
+        let stamp = Stamp(self.now);
+        let by = "ann".to_owned();
+        self.requests += 1;
+        let request = RequestId([self.requests; 16]);
+        match verb {
+            "found" => Command::Found {
+                convention: ConventionId([1; 16]),
+                feature_level: 1,
+                stamp,
+            },
+            "boot" => Command::MemberStarted {
+                node: NODE,
+                name: "one".to_owned(),
+                address: String::new(),
+                incarnation: Incarnation(self.now),
+                capabilities: "{}".to_owned(),
+                stamp,
+            },
+            "load" => self.load(request, rest, stamp),
+            "hold" => Command::Hold {
+                rollout: self.rollout(),
+                stamp,
+            },
+            "switch" => Command::Switch {
+                rollout: self.rollout(),
+                stamp,
+            },
+            "finish" => Command::Finish {
+                rollout: self.rollout(),
+                stamp,
+            },
+            "abort" => Command::Abort {
+                rollout: self.rollout(),
+                reason: rest.join(" "),
+                stamp,
+            },
+            "rollback" | "unload-active" => {
+                let group = rest[0].to_owned();
+                let from = self.state().groups[&group].active.unwrap();
+                let kind = match verb {
+                    "rollback" => RolloutKind::Rollback,
+                    _ => RolloutKind::Unload,
+                };
+                let replacements = self.replacements();
+                Command::Leave {
+                    request,
+                    group,
+                    from,
+                    kind,
+                    replacements,
+                    now: false,
+                    by,
+                    stamp,
+                }
+            }
+            "drain" => Command::Drain {
+                request,
+                hash: hash(rest),
+                now: false,
+                by,
+                stamp,
+            },
+            "forget" => Command::Forget {
+                hash: hash(rest),
+                stamp,
+            },
+            "start" => {
+                let slot = self.slot(rest);
+                let replacement = Replacement {
+                    slot,
+                    node: NODE,
+                    actor: self.fresh_actor(),
+                };
+                Command::Start { replacement, stamp }
+            }
+            "started" | "ended" => {
+                let slot = self.slot(rest);
+                let actor = self.state().slots[&slot].actor;
+                match verb {
+                    "started" => Command::Started { slot, actor, stamp },
+                    _ => Command::Ended {
+                        slot,
+                        actor,
+                        reason: "it crashed".to_owned(),
+                        stamp,
+                    },
+                }
+            }
+            "stop" | "resume" => Command::Operate {
+                slot: self.slot(rest),
+                stop: verb == "stop",
+                stamp,
+            },
+            other => panic!("no command `{other}`"),
+        }
+    }
+
+    fn load(&mut self, request: RequestId, rest: &[&str], stamp: Stamp) -> Command {
+        let (group, version) = (rest[0], rest[1]);
+        let mut definition = GroupDefinition::default();
+        for word in &rest[2..] {
+            if let Some(count) = word.strip_prefix("keep=") {
+                definition.auto_unload = AutoUnload::Keep(count.parse().unwrap());
+                continue;
+            }
+            let mut parts = word.split(':');
+            definition.actors.push(ActorDefinition {
+                class: parts.next().unwrap().to_owned(),
+                role: parts
+                    .next()
+                    .filter(|part| !part.is_empty())
+                    .map(str::to_owned),
+                global_name: parts.next().map(str::to_owned),
+                ..ActorDefinition::default()
+            });
+        }
+        let placements = (0..definition.actors.len()).map(|position| Placement {
+            position: position as u32,
+            class: definition.actors[position].class.clone(),
+            node: NODE,
+            actor: self.fresh_actor(),
+        });
+        Command::Load {
+            request,
+            hash: hash(rest),
+            group: group.to_owned(),
+            version: (version != "-").then(|| version.to_owned()),
+            bytes: 1,
+            placements: placements.collect(),
+            definition,
+            by: "ann".to_owned(),
+            stamp,
+        }
+    }
+
+    fn replacements(&mut self) -> Vec<Replacement> {
+        let gone: Vec<_> = self
+            .state()
+            .slots
+            .iter()
+            .filter(|(_, s)| s.state == SlotState::Gone)
+            .map(|(id, _)| *id)
+            .collect();
+        gone.into_iter()
+            .map(|slot| Replacement {
+                slot,
+                node: NODE,
+                actor: self.fresh_actor(),
+            })
+            .collect()
+    }
+
+    fn state(&self) -> &State {
+        self.registry.state()
+    }
+
+    fn rollout(&self) -> RolloutId {
+        self.state()
+            .rollouts
+            .keys()
+            .next()
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// `foo 1.0 a`: the slot of actor `a`.
+    fn slot(&self, rest: &[&str]) -> SlotId {
+        let hash = hash(rest);
+        let found = self
+            .state()
+            .slots
+            .iter()
+            .find(|(_, slot)| slot.source == hash && slot.class == rest[2]);
+        found.map(|(id, _)| *id).unwrap_or_default()
+    }
+
+    fn fresh_actor(&mut self) -> ActorId {
+        self.fresh += 1;
+        ActorId::allot(Incarnation(9), self.fresh)
+    }
+
+    /// What stands, a line a source, a rollout, a role; then what there is to do.
+    fn show(&self) -> String {
+        let mut out = String::new();
+        let state = self.state();
+        for (name, group) in &state.groups {
+            for (hash, source) in ranked(state, name) {
+                let active = if group.active == Some(hash) {
+                    " ACTIVE"
+                } else {
+                    ""
+                };
+                let withdrawn = if group.withdrawn.contains(&hash) {
+                    " withdrawn"
+                } else {
+                    ""
+                };
+                let shown = match source.state {
+                    SourceState::Loading => " loading",
+                    SourceState::Loaded => "",
+                    SourceState::Draining { .. } => " draining",
+                };
+                let version = source.version.as_deref().unwrap_or("-");
+                let _ = write!(out, "    {name} {version}{active}{withdrawn}{shown}:");
+                for slot in state.slots.values().filter(|slot| slot.source == hash) {
+                    let _ = write!(out, " {}={}", slot.class, standing(&slot.state));
+                }
+                out.push('\n');
+            }
+        }
+        for rollout in state.rollouts.values() {
+            let _ = writeln!(out, "    rollout of {}: {:?}", rollout.group, rollout.step);
+        }
+        for role in role_standings(state).values() {
+            let shown = match &role.standing {
+                Standing::Bound(actor) => format!("bound to {}", actor.0[15]),
+                Standing::Held => "held".to_owned(),
+                Standing::Unbound(reason) => format!("unbound: {reason}"),
+            };
+            let _ = writeln!(out, "    role {}/{}: {shown}", role.group, role.role);
+        }
+        let due: Vec<_> = work(state, Stamp(self.now))
+            .iter()
+            .map(|w| word(&format!("{w:?}")))
+            .collect();
+        if !due.is_empty() {
+            let _ = writeln!(out, "    to do: {}", due.join(", "));
+        }
+        out
+    }
+}
+
+fn standing(state: &SlotState) -> String {
+    match state {
+        SlotState::Waiting { not_before, .. } => format!("waiting until {}", not_before.0),
+        SlotState::Failed { .. } => "failed".to_owned(),
+        other => word(&format!("{other:?}")).to_lowercase(),
+    }
+}
+
+fn word(debug: &str) -> String {
+    debug
+        .split(['(', ' ', '{'])
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn shown(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Refused(refusal) => format!("refused: {refusal}\n"),
+        Outcome::Began { .. } => "began\n".to_owned(),
+        other => format!("{other:?}\n").to_lowercase(),
+    }
+}
+
+/// The hash of `group version`, readable in refusals only by its start.
+fn hash(rest: &[&str]) -> SourceHash {
+    SourceHash::of(format!("{} {}", rest[0], rest[1]).as_bytes())
+}
