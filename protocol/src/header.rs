@@ -79,6 +79,9 @@ impl Flags {
     pub const SYSTEM: Self = Self(2);
     /// The sender may not be told of a dead letter or poison: it is one itself.
     pub const RETURNED: Self = Self(4);
+    /// Of a literal: the text is the `repr` of a string that is itself the `repr` of a value that
+    /// is no literal.
+    pub const NO_LITERAL: Self = Self(8);
 
     /// Whether all bits of `other` are set.
     #[must_use]
