@@ -19,3 +19,5 @@ mod snapshots;
 mod damage;
 
 mod faults;
+
+mod runtime;
