@@ -7,10 +7,12 @@ a ``logging.py`` or ``json.py`` of a source does not take the place of the stand
 Not here: what is looked at (``preparing``), what a worker does (``worker``).
 """
 
+import gc
 import json
 import os
 import select
 import signal
+import site
 import socket
 import sys
 import tempfile
@@ -23,7 +25,7 @@ from thespian.system import control, main_module, preparing, process, trust, wir
 RESUME = "resume"
 
 
-def main(socket_path: str, token: str, folder: str) -> None:
+def main(socket_path: str, token: str, folder: str, parent: Optional[str] = None) -> None:
     """Runs the root forkserver; its arguments are those of the bootstrap."""
     if token == RESUME:
         _resume(int(socket_path), folder)
@@ -31,7 +33,7 @@ def main(socket_path: str, token: str, folder: str) -> None:
     extra = trust.additions(os.environ.pop(trust.ALLOW_VARIABLE, None))
     sys.path.remove(folder)
     _add_packages()
-    process.die_with(os.getppid())
+    process.die_with(int(parent) if parent else os.getppid())
     server = Forkserver(socket_path, folder, extra)
     server.connect(token)
     server.run()
@@ -39,8 +41,6 @@ def main(socket_path: str, token: str, folder: str) -> None:
 
 def _add_packages() -> None:
     """Makes the interpreter's own packages importable."""
-    import site
-
     site.main()
 
 
@@ -164,8 +164,6 @@ class Forkserver:
             self._sock.close()
             os.close(self._wake)
             os.close(self._wake_write)
-            import gc
-
             gc.enable()
         except BaseException:
             os._exit(1)

@@ -1,6 +1,8 @@
 """Actors for the tests."""
 
 import os
+import random
+import sys
 import time
 
 from foo.things import Thing
@@ -59,6 +61,19 @@ class Teller(Actor):
 
     def do_numbers(self, sender):
         self.send(sender, [item[0] for item in self.seen])
+
+    def do_random(self, sender):
+        self.send(sender, random.random())
+
+    def do_path(self, sender):
+        self.send(sender, list(sys.path))
+
+    def do_variable(self, sender, name):
+        self.send(sender, name in os.environ)
+
+    def do_count_self(self, sender, count):
+        if count:
+            self.send(self.myAddress, ("count_self", count - 1))
 
     def do_calls(self, sender):
         self.send(sender, self.calls)

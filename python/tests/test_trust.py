@@ -1,0 +1,164 @@
+"""What may be unpickled from elsewhere, and what may not."""
+
+import collections
+import datetime
+import decimal
+import fractions
+import ipaddress
+import os
+import pathlib
+import pickle
+import uuid
+
+import pytest
+
+from thespian.actors import (
+    ActorExitRequest,
+    ChildActorExited,
+    InvalidActorSourceHash,
+    PoisonMessage,
+    WakeupMessage,
+)
+from thespian.system import address, reading, trust, wire
+
+HERE = address.allot(1, 2)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": [1, 2.5, (3 + 4j), b"x", None, True, ...]},
+        {frozenset({1}), "x"},
+        [bytearray(b"x"), range(3), slice(1, 2), int],
+        datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc),
+        datetime.timedelta(1),
+        decimal.Decimal("1.5"),
+        fractions.Fraction(1, 3),
+        uuid.UUID(int=5),
+        collections.OrderedDict(a=1),
+        collections.Counter("abba"),
+        collections.defaultdict(list, {1: [2]}),
+        collections.deque([1, 2], 5),
+        pathlib.PurePosixPath("/a/b"),
+        pathlib.Path("/a/b"),
+        ipaddress.ip_network("10.0.0.0/8"),
+        HERE,
+        address.restore_role("foo", "Main"),
+        ActorExitRequest(False),
+        ChildActorExited(HERE),
+        WakeupMessage(datetime.timedelta(1), "x"),
+        PoisonMessage("x", "y"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_built_in_data_passes(value):
+    for protocol in (4, 5):
+        assert trust.Rule().loads(pickle.dumps(value, protocol)) == value
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError(2, "no"), InvalidActorSourceHash("h")])
+def test_exceptions_pass(error):
+    back = trust.Rule().loads(pickle.dumps(error, 5))
+    assert type(back) is type(error) and str(back) == str(error)
+
+
+class Calls:
+    def __init__(self, function, *args):
+        self.call = (function, args)
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "function",
+    [os.system, eval, exec, getattr, __import__, open, pickle.loads, address.from_hex],
+    ids=lambda function: function.__name__,
+)
+def test_functions_are_refused(function):
+    with pytest.raises(trust.Refused) as refused:
+        trust.Rule().loads(pickle.dumps(Calls(function, "x"), 5))
+    assert function.__name__ in str(refused.value)
+
+
+def test_dotted_names_do_not_lead_out_of_the_list():
+    payload = b"\x80\x04\x8c\x08builtins\x8c\x0bint.__new__\x93."
+    with pytest.raises(trust.Refused):
+        trust.Rule().loads(payload)
+
+
+def set_on_class(module, name, state):
+    """A pickle that sets attributes of a class itself."""
+    return (
+        b"\x80\x04"
+        + pickle.dumps(module, 4)[2:-1]
+        + pickle.dumps(name, 4)[2:-1]
+        + b"\x93N"
+        + pickle.dumps(state, 4)[2:-1]
+        + b"\x86b."
+    )
+
+
+def test_a_pickle_cannot_change_a_class():
+    before = dict(vars(fractions.Fraction))
+    for state in ({"__eq__": int}, {"fresh": 1}, {"__slots__": ()}):
+        with pytest.raises(trust.Refused):
+            trust.Rule().loads(set_on_class("fractions", "Fraction", state))
+    assert dict(vars(fractions.Fraction)) == before
+    function = address.restore_address
+    trust.Rule().loads(
+        set_on_class("thespian.system.address", "restore_address", {"__defaults__": (b"",)})
+    )
+    assert address.restore_address is function and function.__defaults__ is None
+
+
+def test_the_operator_may_allow_more():
+    payload = pickle.dumps(pytest.Item, 5)
+    name = "%s.%s" % (pytest.Item.__module__, pytest.Item.__name__)
+    for allowed in (name, pytest.Item.__module__ + ".*"):
+        assert trust.Rule(trust.additions("a.b, " + allowed)).loads(payload) is pytest.Item
+    with pytest.raises(trust.Refused):
+        trust.Rule(["other.Name"]).loads(payload)
+
+
+def test_own_classes_pass_from_the_same_source_on_another_node(tmp_path, monkeypatch):
+    (tmp_path / "ownthings.py").write_text("class Own:\n    pass\n\ndef run():\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import ownthings
+
+    rule = trust.Rule((), str(tmp_path))
+    payload = pickle.dumps(ownthings.Own(), 5)
+    assert isinstance(rule.loads(payload, same_source=True), ownthings.Own)
+    with pytest.raises(trust.Refused):
+        rule.loads(payload)
+    for other in (ownthings.run, os.system, collections.abc.Mapping):
+        with pytest.raises(trust.Refused):
+            rule.loads(pickle.dumps(other, 5), same_source=True)
+
+
+def header(source, incarnation=1, sender=None, kind=wire.PICKLE):
+    key = sender or address.allot(1, 50)._key
+    return (108, 1, 3, 0, kind, 1, 0, 0, key, HERE._key, incarnation, 1, source, wire.NO_TRACE)
+
+
+def test_only_the_same_source_on_the_same_node_is_read_freely():
+    source = b"s" * 32
+    reader = reading.Reader(HERE._key, 1, source, trust.Rule())
+    payload = pickle.dumps(Calls(os.path.basename, "/a/b"), 5)
+    assert reader.read(header(source), payload) == "b"
+    for other in (header(b"o" * 32), header(wire.NO_SOURCE), header(source, 2)):
+        with pytest.raises(trust.Refused):
+            reader.read(other, payload)
+
+
+def test_an_envelope_of_another_source_does_not_lend_the_own_one():
+    source = b"s" * 32
+    reader = reading.Reader(HERE._key, 1, source, trust.Rule())
+    payload = pickle.dumps(Calls(os.path.basename, "/a/b"), 5)
+    told = b'{"system":"poison_message","details":"why"}'
+    inner = (108 + len(payload), *header(source)[1:])
+    body = wire.envelope(told, inner, payload)
+    forged = reader.read(header(b"o" * 32, kind=wire.ENVELOPE_PAYLOAD), body)
+    assert "basename" in forged.poisonMessage and forged.details == "why"
+    by_node = header(wire.NO_SOURCE, 1, address.allot(1, 1)._key, wire.ENVELOPE_PAYLOAD)
+    assert reader.read(by_node, body).poisonMessage == "b"
