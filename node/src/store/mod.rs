@@ -1,1 +1,214 @@
-//! The package store: packages by content address, and their unpacked sources.
+//! The package store: packages by content address, under `state/packages/<sha256>`.
+//!
+//! A package is written to a temporary file while its hash is computed, made durable, and renamed
+//! to its hash: a name in the store is a promise of its bytes.
+//! Not here: trust (`authority`), unpacked sources (`hosting`).
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use protocol::SourceHash;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+use tokio::sync::mpsc;
+
+/// The packages of a node.
+#[derive(Debug, Clone)]
+pub struct PackageStore {
+    folder: PathBuf,
+    limit_bytes: Option<u64>,
+}
+
+/// A package that has arrived and is not in the store yet; dropped, it is gone.
+#[derive(Debug)]
+pub struct Arrived {
+    file: NamedTempFile,
+    hash: SourceHash,
+    bytes: u64,
+}
+
+/// Why a package could not be received or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk failed or is full.
+    #[error("the package store `{path}` cannot be written", path = .folder.display())]
+    Io {
+        /// The store.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The package, or the store with it, is too large.
+    #[error("{bytes} bytes do not fit: {what}")]
+    TooLarge {
+        /// Bytes that there would be.
+        bytes: u64,
+        /// The bound.
+        what: String,
+    },
+}
+
+impl PackageStore {
+    /// The store in this folder; `limit_bytes` bounds all packages together.
+    #[must_use]
+    pub fn new(folder: PathBuf, limit_bytes: Option<u64>) -> Self {
+        Self {
+            folder,
+            limit_bytes,
+        }
+    }
+
+    /// Receives a package piece by piece. Blocks until the pieces end.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is left behind.
+    pub fn receive(&self, mut chunks: mpsc::Receiver<Vec<u8>>) -> Result<Arrived, StoreError> {
+        let mut file = NamedTempFile::new_in(&self.folder).map_err(|cause| self.io(cause))?;
+        let (mut digest, mut bytes) = (Sha256::new(), 0_u64);
+        let bytes_max = package::Limits::default().package_bytes_max;
+        while let Some(chunk) = chunks.blocking_recv() {
+            bytes += chunk.len() as u64;
+            if bytes > bytes_max {
+                let what = format!("a package may have {bytes_max} bytes");
+                return Err(StoreError::TooLarge { bytes, what });
+            }
+            digest.update(&chunk);
+            file.write_all(&chunk).map_err(|cause| self.io(cause))?;
+        }
+        Ok(Arrived {
+            file,
+            hash: SourceHash(digest.finalize().into()),
+            bytes,
+        })
+    }
+
+    /// Keeps an arrived package, durably, under its hash. Blocks for the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn keep(&self, arrived: Arrived) -> Result<PathBuf, StoreError> {
+        let path = self.path(arrived.hash);
+        if path.exists() {
+            return Ok(path);
+        }
+        let bytes = self.bytes() + arrived.bytes;
+        if let Some(limit) = self.limit_bytes.filter(|limit| bytes > *limit) {
+            let what = format!("`storelimit.cfg` allows the store {limit} bytes");
+            return Err(StoreError::TooLarge { bytes, what });
+        }
+        let kept = arrived.file.as_file().sync_all();
+        let kept = kept.and_then(|()| arrived.file.persist(&path).map_err(|error| error.error));
+        let kept = kept.and_then(|_file| File::open(&self.folder)?.sync_all());
+        kept.map_err(|cause| self.io(cause))?;
+        Ok(path)
+    }
+
+    /// Where a package lies, or would.
+    #[must_use]
+    pub fn path(&self, hash: SourceHash) -> PathBuf {
+        self.folder.join(hash.to_string())
+    }
+
+    /// Removes packages that `named` does not name and partial files of earlier runs.
+    pub fn sweep(&self, named: &BTreeSet<SourceHash>) -> Vec<SourceHash> {
+        let mut removed = Vec::new();
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let hash = entry
+                .file_name()
+                .to_string_lossy()
+                .parse::<SourceHash>()
+                .ok();
+            if hash.is_some_and(|hash| named.contains(&hash)) {
+                continue;
+            }
+            if fs::remove_file(entry.path()).is_ok() {
+                removed.extend(hash);
+            }
+        }
+        removed
+    }
+
+    /// Bytes of all packages.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| entry.metadata().ok())
+            .map(|about| about.len())
+            .sum()
+    }
+
+    fn io(&self, cause: io::Error) -> StoreError {
+        StoreError::Io {
+            folder: self.folder.clone(),
+            cause,
+        }
+    }
+}
+
+impl Arrived {
+    /// The source's identity.
+    #[must_use]
+    pub fn hash(&self) -> SourceHash {
+        self.hash
+    }
+
+    /// Its size.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where it lies for now.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrive(store: &PackageStore, pieces: &[&[u8]]) -> Result<Arrived, StoreError> {
+        let (sender, chunks) = mpsc::channel(8);
+        for piece in pieces {
+            sender.try_send(piece.to_vec()).unwrap();
+        }
+        drop(sender);
+        store.receive(chunks)
+    }
+
+    #[test]
+    fn a_package_is_kept_under_the_hash_of_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = PackageStore::new(folder.path().to_owned(), None);
+        let arrived = arrive(&store, &[b"fo", b"o"]).unwrap();
+        let hash = arrived.hash();
+        assert_eq!((hash, arrived.bytes()), (SourceHash::of(b"foo"), 3));
+        assert_eq!(fs::read(store.keep(arrived).unwrap()).unwrap(), b"foo");
+        assert!(store.sweep(&BTreeSet::from([hash])).is_empty());
+        assert_eq!(store.sweep(&BTreeSet::new()), [hash]);
+    }
+
+    #[test]
+    fn a_dropped_arrival_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = PackageStore::new(folder.path().to_owned(), None);
+        drop(arrive(&store, &[b"foo"]).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_package_beyond_the_stores_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = PackageStore::new(folder.path().to_owned(), Some(5));
+        store.keep(arrive(&store, &[b"foo"]).unwrap()).unwrap();
+        let error = store.keep(arrive(&store, &[b"bar"]).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("storelimit.cfg"), "{error}");
+        assert_eq!(store.bytes(), 3);
+    }
+}

@@ -1,0 +1,382 @@
+//! The actors of this node: started, waited for, ended, found by the names that they were given.
+//!
+//! An actor is in the table from before its process exists until its end is settled: process gone,
+//! last frames read, dead letters made, parent and registry told. Each end is settled once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use leader::reconcile::Replica;
+use protocol::control::{ActorFailure, FailureCode, Origin, SystemMessage, WorkerSpec};
+use protocol::registry::Command;
+use protocol::{ActorId, SlotId, SourceHash};
+use tokio::sync::watch;
+
+use super::node::{Node, stamp};
+use crate::hosting::WorkerEnded;
+use crate::router::ActorRecord;
+
+/// How long an actor may take to construct itself.
+const START_LIMIT: Duration = Duration::from_secs(50);
+
+/// How long the last bytes of an ended process are waited for.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// The table of a node's actors.
+#[derive(Debug, Default)]
+pub(super) struct Actors {
+    // Never held across an await: every use is a look-up or an insertion.
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    actors: HashMap<ActorId, Actor>,
+    names: BTreeMap<String, ActorId>,
+}
+
+#[derive(Debug)]
+struct Actor {
+    source: Option<SourceHash>,
+    class: String,
+    slot: Option<SlotId>,
+    stage: watch::Sender<Stage>,
+    connected: bool,
+    disconnected: watch::Sender<bool>,
+    exiting: bool,
+}
+
+/// How far an actor is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    Starting,
+    Running,
+    Failed(ActorFailure),
+    Ended,
+}
+
+/// An actor to be started.
+#[derive(Debug, Clone)]
+pub(super) struct Birth {
+    pub(super) actor: ActorId,
+    pub(super) parent: ActorId,
+    pub(super) origin: Origin,
+    pub(super) class: String,
+    pub(super) global_name: Option<String>,
+    pub(super) requirements: Option<String>,
+    pub(super) slot: Option<SlotId>,
+}
+
+impl Actors {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The actor that has this name on this node.
+    pub(super) fn named(&self, name: &str) -> Option<ActorId> {
+        self.table().names.get(name).copied()
+    }
+
+    /// The source of an actor's code, if it is one of a loaded source.
+    pub(super) fn source_of(&self, actor: ActorId) -> Option<SourceHash> {
+        self.table().actors.get(&actor)?.source
+    }
+
+    /// The class of an actor, if it lives here.
+    pub(super) fn class_of(&self, actor: ActorId) -> Option<String> {
+        Some(self.table().actors.get(&actor)?.class.clone())
+    }
+
+    /// All actors of a source.
+    pub(super) fn of_source(&self, source: SourceHash) -> Vec<ActorId> {
+        let table = self.table();
+        let of_source = table
+            .actors
+            .iter()
+            .filter(|(_, actor)| actor.source == Some(source));
+        of_source.map(|(id, _)| *id).collect()
+    }
+
+    /// All actors.
+    pub(super) fn all(&self) -> Vec<ActorId> {
+        self.table().actors.keys().copied().collect()
+    }
+
+    /// How far an actor is, as it moves; `None`: not in the table (any more).
+    pub(super) fn stage(&self, actor: ActorId) -> Option<watch::Receiver<Stage>> {
+        Some(self.table().actors.get(&actor)?.stage.subscribe())
+    }
+
+    fn insert(&self, birth: &Birth) -> bool {
+        let mut table = self.table();
+        if table.actors.contains_key(&birth.actor) {
+            return false;
+        }
+        if let Some(name) = birth.global_name.as_ref().filter(|_| birth.slot.is_none()) {
+            table.names.entry(name.clone()).or_insert(birth.actor);
+        }
+        let source = match &birth.origin {
+            Origin::Source(hash) => Some(*hash),
+            Origin::Client(_) => None,
+        };
+        let actor = Actor {
+            source,
+            class: birth.class.clone(),
+            slot: birth.slot,
+            stage: watch::Sender::new(Stage::Starting),
+            connected: false,
+            disconnected: watch::Sender::new(false),
+            exiting: false,
+        };
+        table.actors.insert(birth.actor, actor);
+        true
+    }
+
+    fn remove(&self, id: ActorId) -> Option<Actor> {
+        let mut table = self.table();
+        let actor = table.actors.remove(&id)?;
+        table.names.retain(|_, named| *named != id);
+        Some(actor)
+    }
+
+    fn update(&self, id: ActorId, change: impl FnOnce(&mut Actor)) {
+        if let Some(actor) = self.table().actors.get_mut(&id) {
+            change(actor);
+        }
+    }
+
+    pub(super) fn started(&self, id: ActorId) {
+        self.update(id, |actor| {
+            actor.connected = true;
+            actor.stage.send_replace(Stage::Running);
+        });
+    }
+
+    pub(super) fn start_failed(&self, id: ActorId, failure: ActorFailure) {
+        self.update(id, |actor| {
+            actor.connected = true;
+            actor.stage.send_replace(Stage::Failed(failure));
+        });
+    }
+
+    pub(super) fn exiting(&self, id: ActorId) {
+        self.update(id, |actor| actor.exiting = true);
+    }
+
+    pub(super) fn disconnected(&self, id: ActorId) {
+        self.update(id, |actor| {
+            actor.connected = true;
+            actor.disconnected.send_replace(true);
+        });
+    }
+
+    fn last_bytes(&self, id: ActorId) -> Option<watch::Receiver<bool>> {
+        let table = self.table();
+        let actor = table.actors.get(&id)?;
+        actor.connected.then(|| actor.disconnected.subscribe())
+    }
+}
+
+impl Node {
+    /// Puts an actor into the table and lets the router expect it; false: it is there already.
+    pub(super) fn announce(&self, birth: &Birth, token: &str) -> bool {
+        if !self.actors.insert(birth) {
+            return false;
+        }
+        let source = match &birth.origin {
+            Origin::Source(hash) => Some(*hash),
+            Origin::Client(_) => None,
+        };
+        self.router.expect(ActorRecord {
+            actor: birth.actor,
+            token: token.to_owned(),
+            parent: birth.parent,
+            source,
+            class: birth.class.clone(),
+            global_name: birth.global_name.clone(),
+        });
+        true
+    }
+
+    /// Starts an actor's process and waits until it stands.
+    pub(super) async fn give_birth(self: &Arc<Self>, birth: Birth) -> Result<(), ActorFailure> {
+        let token = hex::encode(rand::random::<[u8; 16]>());
+        if self.announce(&birth, &token) {
+            self.bring_up(birth, token).await
+        } else {
+            self.stands(birth.actor).await
+        }
+    }
+
+    /// Starts the process of an announced actor and waits until it stands.
+    pub(super) async fn bring_up(
+        self: &Arc<Self>,
+        birth: Birth,
+        token: String,
+    ) -> Result<(), ActorFailure> {
+        let actor = birth.actor;
+        let spawned = match self.sources.set_up(self, &birth.origin).await {
+            Ok(()) => self
+                .hosting
+                .spawn(self.spec(birth, token))
+                .await
+                .map(|_pid| ()),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = spawned {
+            self.never_started(actor, &failure);
+            return Err(failure);
+        }
+        match tokio::time::timeout(START_LIMIT, self.stands(actor)).await {
+            Ok(stood) => stood,
+            Err(_elapsed) => {
+                let _had_process = self.hosting.kill(actor);
+                let message = format!("it did not stand within {} s", START_LIMIT.as_secs());
+                Err(ActorFailure {
+                    code: FailureCode::TimedOut,
+                    message,
+                    traceback: None,
+                })
+            }
+        }
+    }
+
+    fn spec(&self, birth: Birth, token: String) -> WorkerSpec {
+        WorkerSpec {
+            token,
+            actor: birth.actor,
+            origin: birth.origin,
+            class: birth.class,
+            parent: birth.parent,
+            global_name: birth.global_name,
+            requirements: birth.requirements,
+            capabilities: self.capabilities(),
+            incarnation: self.incarnation,
+            allotment: self.serials.range(),
+            environment: Vec::new(),
+            user: None,
+        }
+    }
+
+    /// Waits until an actor stands, or is known not to.
+    async fn stands(&self, actor: ActorId) -> Result<(), ActorFailure> {
+        let died = || ActorFailure {
+            code: FailureCode::ProcessDied,
+            message: "its process ended before it stood".to_owned(),
+            traceback: None,
+        };
+        let Some(mut stage) = self.actors.stage(actor) else {
+            return Err(died());
+        };
+        let reached = stage.wait_for(|stage| *stage != Stage::Starting).await;
+        match reached.map(|stage| stage.clone()) {
+            Ok(Stage::Running) => Ok(()),
+            Ok(Stage::Failed(failure)) => Err(failure),
+            Ok(Stage::Ended | Stage::Starting) | Err(_) => Err(died()),
+        }
+    }
+
+    fn never_started(&self, id: ActorId, failure: &ActorFailure) {
+        if let Some(actor) = self.actors.remove(id) {
+            actor.stage.send_replace(Stage::Failed(failure.clone()));
+            tracing::warn!(actor = %id, class = actor.class, %failure, "actor not started");
+            self.router.failed_creation(id, failure.message.clone());
+        }
+    }
+
+    /// Settles the end of an actor's process.
+    pub(super) async fn settle(self: &Arc<Self>, end: WorkerEnded) {
+        let id = end.actor;
+        if let Some(mut gone) = self.actors.last_bytes(id) {
+            let _in_time = tokio::time::timeout(LAST_BYTES, gone.wait_for(|gone| *gone)).await;
+        }
+        let Some(actor) = self.actors.remove(id) else {
+            return;
+        };
+        let reason = reason(&actor, &end);
+        let stage = actor.stage.borrow().clone();
+        match &stage {
+            Stage::Failed(failure) if failure.code != FailureCode::ConstructorFailed => {
+                self.router.failed_creation(id, failure.message.clone());
+            }
+            _ => self.router.ended(id, reason.clone()),
+        }
+        if stage == Stage::Starting {
+            let message = format!("its process ended before it stood: {reason}");
+            let traceback = (!end.stderr_tail.is_empty()).then(|| end.stderr_tail.clone());
+            let code = FailureCode::ProcessDied;
+            let failure = ActorFailure {
+                code,
+                message,
+                traceback,
+            };
+            actor.stage.send_replace(Stage::Failed(failure));
+        } else if stage == Stage::Running {
+            actor.stage.send_replace(Stage::Ended);
+        }
+        tracing::info!(actor = %id, class = actor.class, pid = end.pid, reason, "actor ended");
+        if let Some(slot) = actor.slot.filter(|_| stage == Stage::Running) {
+            self.report_end(slot, id, reason).await;
+        }
+    }
+
+    async fn report_end(&self, slot: SlotId, actor: ActorId, reason: String) {
+        loop {
+            let (reason, stamp) = (reason.clone(), stamp());
+            let command = Command::Ended {
+                slot,
+                actor,
+                reason,
+                stamp,
+            };
+            match Replica::propose(&*self.replica, command).await {
+                Ok(_) => return,
+                Err(failure) => tracing::warn!(%failure, "the end of an actor is not committed"),
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+
+    /// Asks an actor to exit, children included, and waits; kills it after `grace`.
+    pub(super) async fn exit(&self, actor: ActorId, grace: Duration) {
+        let Some(mut stage) = self.actors.stage(actor) else {
+            return;
+        };
+        let request = SystemMessage::ActorExitRequest { recursive: true };
+        self.router.send_system(actor, request);
+        let ended = |stage: &Stage| matches!(stage, Stage::Ended | Stage::Failed(_));
+        if tokio::time::timeout(grace, stage.wait_for(ended))
+            .await
+            .is_ok()
+        {
+            return;
+        }
+        tracing::warn!(%actor, grace_ms = grace.as_millis() as u64, "actor killed");
+        if self.hosting.kill(actor) {
+            let _gone = stage.wait_for(ended).await;
+        }
+    }
+}
+
+fn reason(actor: &Actor, end: &WorkerEnded) -> String {
+    if actor.exiting {
+        return "the actor has exited".to_owned();
+    }
+    let last = end
+        .stderr_tail
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty());
+    let last = last.map(|line| format!(": {line}")).unwrap_or_default();
+    match end.status {
+        Some(status) if status < 0 => {
+            format!("its process was ended by signal {}{last}", -status)
+        }
+        Some(status) => format!("its process ended with status {status}{last}"),
+        None => format!("its process ended{last}"),
+    }
+}

@@ -1,0 +1,67 @@
+//! Keeps the router's roles as the registry has them, index by index.
+//!
+//! A switch therefore reaches the router as one change per role, and the leader can wait until
+//! this node has applied it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use convention::{RoleStanding, Standing, role_standings};
+use protocol::RoleId;
+use tokio::sync::watch;
+
+use super::node::Node;
+
+/// Follows the registry until shutdown; says in `bound` how far it is.
+pub(super) async fn run(node: Arc<Node>, bound: watch::Sender<u64>) {
+    let mut applied = node.replica.applied();
+    let mut known = BTreeMap::new();
+    loop {
+        let index = *applied.borrow_and_update();
+        let wanted = node.replica.read(role_standings);
+        apply(&node, &known, &wanted).await;
+        known = wanted;
+        bound.send_replace(index);
+        tokio::select! {
+            biased;
+            () = node.shutdown.cancelled() => return,
+            changed = applied.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+type Standings = BTreeMap<RoleId, RoleStanding>;
+
+async fn apply(node: &Node, known: &Standings, wanted: &Standings) {
+    let standing = |roles: &Standings, id: &RoleId| roles.get(id).map(|role| role.standing.clone());
+    let changed: Vec<_> = wanted
+        .iter()
+        .filter(|(id, role)| standing(known, id).as_ref() != Some(&role.standing))
+        .collect();
+    let held = changed
+        .iter()
+        .filter(|(_, role)| role.standing == Standing::Held);
+    let held = held.map(|(id, _)| **id).collect::<Vec<_>>();
+    if !held.is_empty() {
+        node.router.hold(held).await;
+    }
+    let mut released = Vec::new();
+    for (id, role) in changed {
+        match &role.standing {
+            Standing::Held => continue,
+            Standing::Bound(actor) => node.router.bind_role(*id, Some(*actor)).await,
+            Standing::Unbound(reason) => node.router.unbind_role(*id, reason.clone()).await,
+        }
+        released.push(*id);
+    }
+    for (id, role) in known {
+        if !wanted.contains_key(id) {
+            let reason = format!("no source with the role `{}` is loaded", role.role);
+            node.router.unbind_role(*id, reason).await;
+            released.push(*id);
+        }
+    }
+    if !released.is_empty() {
+        node.router.release(released).await;
+    }
+}

@@ -1,0 +1,409 @@
+//! Start and stop of a node, each in one place and in order.
+//!
+//! Start: settings, identity, port and sockets, the registry, hosting, router, then the tasks that
+//! follow the registry; only then the record that says "here I am".
+//! Stop: the member is marked down, actors are asked to exit, workers end, the router closes, the
+//! log closes, sockets and record go.
+
+use std::fs;
+use std::io;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use leader::reconcile::{Director, ProposeFailure, Reconciler, Replica};
+use leader::{Config, Consensus, OpenError, Start, Unconnected, Voter};
+use protocol::registry::{Command, FEATURE_LEVEL};
+use protocol::{Incarnation, SourceHash};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::actors::Actors;
+use super::fleet::LocalFleet;
+use super::identity::{Identity, IdentityError, draw};
+use super::node::{Node, stamp};
+use super::sources::{Sources, SourcesConfig};
+use super::{binder, events};
+use crate::authority::SourceAuthority;
+use crate::directory::{
+    Directory, NodeRecord, Settings, SettingsError, runtime_folder, socket_path, worker_socket_path,
+};
+use crate::hosting::{Ends, Hosting, HostingConfig, PythonPolicy, WorkerEnvironment};
+use crate::router::{self, Config as RouterConfig, Limits, Listeners, Router, Serials};
+use crate::store::PackageStore;
+
+/// What a node is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// Its Director directory.
+    pub directory: Directory,
+    /// The Python that started it, if a Python program did.
+    pub python_hint: Option<PathBuf>,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Agent {
+    node: Arc<Node>,
+    router: Router,
+    record: NodeRecord,
+    // Held for as long as the node runs: the admin port is the node's name on this host.
+    _port: UdpSocket,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The Director directory or a file in it.
+    #[error(transparent)]
+    Directory(#[from] crate::directory::DirectoryError),
+    /// A setting.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Another process serves the directory.
+    #[error("a node already serves `{directory}` (process {pid})", directory = .directory.display())]
+    Running {
+        /// The directory.
+        directory: PathBuf,
+        /// The process.
+        pid: u32,
+    },
+    /// The admin port is taken.
+    #[error("UDP port {port} (`adminport.cfg`) cannot be bound")]
+    Port {
+        /// The port.
+        port: u16,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// A socket cannot be made.
+    #[error("the socket `{path}` cannot be made", path = .path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The node's identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The registry's log.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The registry cannot be written.
+    #[error(transparent)]
+    Registry(#[from] ProposeFailure),
+    /// The system.
+    #[error("the state folder or a thread of the node cannot be set up")]
+    System(#[from] io::Error),
+}
+
+impl StartError {
+    /// The next step to take.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Directory(error) => error.hint(),
+            Self::Settings(error) => error.hint(),
+            Self::Running { .. } => "`director shutdown` stops it".to_owned(),
+            Self::Port { port, .. } => format!(
+                "find out who uses it with `ss -ulpn sport = :{port}`, or write another port \
+                 into `adminport.cfg`"
+            ),
+            Self::Socket { .. } => "check the rights of the folder".to_owned(),
+            Self::Identity(IdentityError::Damaged { .. }) | Self::Log(_) => {
+                "restore `state/` from a backup, or move it away to start as a new node".to_owned()
+            }
+            Self::Identity(_) | Self::System(_) | Self::Registry(_) => {
+                "check the disk and the rights of the Director directory".to_owned()
+            }
+        }
+    }
+}
+
+impl Agent {
+    /// Starts a node; it serves commands when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing of it is left running.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let directory = options.directory;
+        directory.check()?;
+        let read = directory.settings()?;
+        let mut warnings: Vec<_> = read.warnings.iter().map(ToString::to_string).collect();
+        let settings = read.settings;
+        let state = directory.state();
+        state.create()?;
+        not_running(&directory)?;
+        let identity = Identity::open(&state)?;
+        let incarnation = Incarnation(draw());
+        let (udp, port) = bind_port(settings.admin_port)?;
+        let folder = runtime_folder()?;
+        let socket = socket_path(&folder, port);
+        let worker_socket = worker_socket_path(&folder, port);
+        let listeners = Listeners {
+            control: listen(&socket, 0o666)?,
+            workers: listen(&worker_socket, 0o600)?,
+        };
+        let voter = Voter {
+            node: identity.node,
+            address: String::new(),
+        };
+        let config = Config::single(state.raft(), Start::Found(identity.convention), voter);
+        let replica = Arc::new(Consensus::open(config, Unconnected).await?);
+        let (hosting, ends) = Hosting::start(HostingConfig {
+            state: state.path().to_owned(),
+            worker_socket: worker_socket.clone(),
+            runtime: None,
+            environment: environment(&settings),
+            import_timeout: Duration::from_secs(60),
+        })?;
+        let sources = Sources::new(SourcesConfig {
+            state: state.path().to_owned(),
+            policy: PythonPolicy::of_process(settings.python.clone().into(), options.python_hint),
+            python_path: settings.python_path.clone(),
+            other_capabilities: settings.other_capabilities.clone(),
+            port,
+            start_ms: stamp().0,
+        });
+        if let Err(error) = sources.interpreter(None) {
+            warnings.push(error);
+        }
+        warnings
+            .iter()
+            .for_each(|warning| tracing::warn!(warning, "noticed at the start"));
+        let serials = Arc::new(Serials::new());
+        let (sender, events) = mpsc::unbounded_channel();
+        let config = RouterConfig {
+            incarnation,
+            node: identity.node,
+            node_name: settings.node_name.clone(),
+            capabilities: sources.capabilities(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            serials: Arc::clone(&serials),
+            limits: Limits::default(),
+            authorize: super::rights::authorize(settings.client_group.as_deref()),
+        };
+        let (handle, router) = router::start(config, listeners, sender)?;
+        let record = NodeRecord {
+            pid: std::process::id(),
+            port,
+            socket: socket.clone(),
+            incarnation,
+        };
+        let node = Arc::new(Node {
+            id: identity.node,
+            incarnation,
+            port,
+            authority: SourceAuthority::new(directory.clone()),
+            store: PackageStore::new(state.packages()?, settings.store_limit_bytes),
+            directory,
+            settings,
+            warnings,
+            sources,
+            hosting,
+            router: handle,
+            serials,
+            actors: Actors::default(),
+            replica,
+            director: OnceLock::new(),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        });
+        let agent = Self {
+            node,
+            router,
+            record,
+            _port: udp,
+        };
+        agent.announce(identity).await?;
+        agent.follow(events, ends);
+        agent.sweep();
+        state.write_record(&agent.record)?;
+        tracing::info!(node = %agent.node.id, port, "node serves");
+        Ok(agent)
+    }
+
+    /// Which process serves where.
+    #[must_use]
+    pub fn record(&self) -> NodeRecord {
+        self.record.clone()
+    }
+
+    /// Serves until `shutdown` is cancelled or a command asks for it, then stops in order.
+    pub async fn serve(self, shutdown: CancellationToken) {
+        let node = Arc::clone(&self.node);
+        let fatal = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => None,
+            () = node.shutdown.cancelled() => None,
+            fatal = node.replica.failed() => Some(fatal),
+        };
+        if let Some(fatal) = fatal {
+            tracing::error!(%fatal, "the registry's log failed; the node stops");
+        }
+        self.stop().await;
+    }
+
+    async fn stop(self) {
+        let node = self.node;
+        tracing::info!("node stops");
+        let stopped = Command::MemberStopped {
+            node: node.id,
+            stamp: stamp(),
+        };
+        if let Err(failure) = Replica::propose(&*node.replica, stopped).await {
+            tracing::warn!(%failure, "the stop is not in the registry");
+        }
+        node.shutdown.cancel();
+        let exits = node.actors.all().into_iter().map(|actor| {
+            let node = Arc::clone(&node);
+            node.tasks
+                .clone()
+                .spawn(async move { node.exit(actor, EXIT_GRACE).await })
+        });
+        for exit in exits.collect::<Vec<_>>() {
+            let _joined = exit.await;
+        }
+        node.hosting.shutdown(Duration::from_secs(1)).await;
+        node.router.close().await;
+        node.tasks.close();
+        if tokio::time::timeout(TASKS_GRACE, node.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("tasks were left behind at the stop");
+        }
+        let record = self.record;
+        remove_sockets(&record.socket, record.port);
+        if let Err(cause) = node.directory.state().remove_record(record.incarnation) {
+            tracing::warn!(%cause, "the record of the node was not removed");
+        }
+        let _joined = tokio::task::spawn_blocking(|| self.router.join()).await;
+        tracing::info!("node stopped");
+    }
+
+    async fn announce(&self, identity: Identity) -> Result<(), StartError> {
+        let node = &self.node;
+        let found = Command::Found {
+            convention: identity.convention,
+            feature_level: FEATURE_LEVEL,
+            stamp: stamp(),
+        };
+        if node.replica.read(|state| state.convention.is_none()) {
+            Replica::propose(&*node.replica, found).await?;
+        }
+        let started = Command::MemberStarted {
+            node: node.id,
+            name: node.settings.node_name.clone(),
+            address: String::new(),
+            incarnation: node.incarnation,
+            capabilities: node.capabilities(),
+            stamp: stamp(),
+        };
+        Replica::propose(&*node.replica, started).await?;
+        Ok(())
+    }
+
+    /// Starts the tasks that serve the router, hosting and the registry.
+    fn follow(&self, events: mpsc::UnboundedReceiver<router::AgentEvent>, ends: Ends) {
+        let node = &self.node;
+        let (bound, bound_index) = watch::channel(0);
+        let fleet = Arc::new(LocalFleet::new(Arc::clone(node), bound_index));
+        let director = Director::new(Arc::clone(&node.replica), Arc::clone(&fleet));
+        let first = node.director.set(director).is_ok();
+        assert!(first, "a node is followed once, right after it was made");
+        let reconciler = Reconciler::new(Arc::clone(&node.replica), fleet, HOLD_LIMIT);
+        node.tasks
+            .spawn(events::from_router(Arc::clone(node), events));
+        node.tasks
+            .spawn(events::from_hosting(Arc::clone(node), ends));
+        node.tasks.spawn(binder::run(Arc::clone(node), bound));
+        node.tasks.spawn(reconciler.run(node.shutdown.clone()));
+    }
+
+    /// Removes packages and unpacked sources that the registry does not name.
+    fn sweep(&self) {
+        let node = Arc::clone(&self.node);
+        self.node.tasks.spawn_blocking(move || {
+            let named = node
+                .replica
+                .read(|state| state.sources.keys().copied().collect());
+            let removed = node.store.sweep(&named);
+            removed
+                .into_iter()
+                .for_each(|hash: SourceHash| node.sources.forget(hash));
+        });
+    }
+}
+
+/// How long a rollout may hold a group's messages.
+const HOLD_LIMIT: Duration = Duration::from_secs(30);
+
+/// Time for an actor to handle its exit request at shutdown.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
+
+/// Time for the last tasks to end.
+const TASKS_GRACE: Duration = Duration::from_secs(5);
+
+fn not_running(directory: &Directory) -> Result<(), StartError> {
+    let Ok(Some(record)) = directory.state().record() else {
+        return Ok(());
+    };
+    if UnixStream::connect(&record.socket).is_ok() {
+        let directory = directory.path().to_owned();
+        return Err(StartError::Running {
+            directory,
+            pid: record.pid,
+        });
+    }
+    Ok(())
+}
+
+fn bind_port(port: u16) -> Result<(UdpSocket, u16), StartError> {
+    let bound = UdpSocket::bind(("127.0.0.1", port));
+    let bound = bound.and_then(|udp| udp.local_addr().map(|address| (udp, address.port())));
+    bound.map_err(|cause| StartError::Port { port, cause })
+}
+
+/// Binds a socket in place of one that a killed node left behind.
+fn listen(path: &Path, mode: u32) -> Result<UnixListener, StartError> {
+    let _stale = fs::remove_file(path);
+    let bound = UnixListener::bind(path).and_then(|listener| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    bound.map_err(|cause| StartError::Socket {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn remove_sockets(socket: &Path, port: u16) {
+    let workers = socket
+        .parent()
+        .map(|folder| worker_socket_path(folder, port));
+    for path in [Some(socket.to_owned()), workers].into_iter().flatten() {
+        let _gone = fs::remove_file(path);
+    }
+}
+
+fn environment(settings: &Settings) -> WorkerEnvironment {
+    let entries = settings.environment.as_deref();
+    let only = entries.map(|entries| entries.iter().map(|entry| entry.name.clone()).collect());
+    let given = entries.unwrap_or_default().iter();
+    let added = given.filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)));
+    WorkerEnvironment {
+        without_python: true,
+        only,
+        withheld: Vec::new(),
+        added: added.collect(),
+    }
+}

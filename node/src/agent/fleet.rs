@@ -1,0 +1,156 @@
+//! The leader's orders, carried out on this node.
+//!
+//! A step that names an incarnation is carried out once: the keys of those done are remembered as
+//! long as the process lives, and incarnations do not outlive it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use leader::reconcile::{Construct, Fleet, Lost, Preflight, StepKey};
+use protocol::control::{ActorFailure, Origin};
+use protocol::{ActorId, GroupDefinition, NodeId, SourceHash, Stamp};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::actors::{Birth, Stage};
+use super::node::{Node, stamp};
+
+/// Time for an actor to handle its exit request before it is killed.
+const EXIT_GRACE: Duration = Duration::from_secs(10);
+
+/// This node as the one that the leader orders about.
+#[derive(Debug)]
+pub(super) struct LocalFleet {
+    node: Arc<Node>,
+    // Held for a look-up and an insertion only.
+    done: Mutex<HashSet<StepKey>>,
+    bound: watch::Receiver<u64>,
+}
+
+impl LocalFleet {
+    /// A fleet of one node, whose binder says in `bound` which index it has applied.
+    pub(super) fn new(node: Arc<Node>, bound: watch::Receiver<u64>) -> Self {
+        Self {
+            node,
+            done: Mutex::default(),
+            bound,
+        }
+    }
+
+    fn first_time(&self, key: StepKey) -> bool {
+        self.done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key)
+    }
+
+    fn lives(&self, actor: ActorId) -> Result<(), Lost> {
+        let stage = self
+            .node
+            .actors
+            .stage(actor)
+            .map(|stage| stage.borrow().clone());
+        if stage == Some(Stage::Running) {
+            Ok(())
+        } else {
+            Err(Lost { actor })
+        }
+    }
+}
+
+impl Fleet for LocalFleet {
+    async fn preflight(
+        &self,
+        source: SourceHash,
+        group: &str,
+        definition: &GroupDefinition,
+    ) -> Result<Preflight, ActorFailure> {
+        let looked_at = self
+            .node
+            .sources
+            .preflight(&self.node, source, group, definition);
+        let (classes, notes) = looked_at.await?;
+        let nodes = vec![vec![self.node.id]; classes.len()];
+        Ok(Preflight {
+            classes,
+            nodes,
+            notes,
+        })
+    }
+
+    async fn construct(&self, order: &Construct) -> Result<(), ActorFailure> {
+        let birth = Birth {
+            actor: order.actor,
+            parent: ActorId::NONE,
+            origin: Origin::Source(order.source),
+            class: order.class.clone(),
+            global_name: order.global_name.clone(),
+            requirements: order.requirements.clone(),
+            slot: Some(order.slot),
+        };
+        self.node.give_birth(birth).await
+    }
+
+    async fn discard(&self, _node: NodeId, actor: ActorId) {
+        self.node.exit(actor, EXIT_GRACE).await;
+    }
+
+    async fn applied(&self, index: u64) {
+        let mut bound = self.bound.clone();
+        let _closed = bound.wait_for(|bound| *bound >= index).await;
+    }
+
+    async fn deliver(&self, _node: NodeId, key: StepKey, literal: &str) -> Result<(), Lost> {
+        self.lives(key.actor)?;
+        if self.first_time(key) {
+            self.node.router.send_literal(key.actor, literal.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn flush(&self, _node: NodeId, actor: ActorId) -> Result<(), Lost> {
+        self.node
+            .router
+            .marker(actor)
+            .await
+            .map_err(|_gone| Lost { actor })
+    }
+
+    async fn drain(&self, source: SourceHash, now: bool) {
+        let limit = if now {
+            Duration::ZERO
+        } else {
+            self.node.settings.drain
+        };
+        let until = tokio::time::Instant::now() + limit;
+        loop {
+            let actors = self.node.actors.of_source(source);
+            if actors.is_empty() {
+                break;
+            }
+            let mut leaving = JoinSet::new();
+            for actor in actors {
+                let node = Arc::clone(&self.node);
+                leaving.spawn(async move {
+                    let _idle = tokio::time::timeout_at(until, node.router.idle(actor)).await;
+                    node.exit(actor, EXIT_GRACE).await;
+                });
+            }
+            leaving.join_all().await;
+        }
+        self.node.hosting.finish(&Origin::Source(source)).await;
+    }
+
+    async fn end(&self, _node: NodeId, actor: ActorId) {
+        self.node.exit(actor, EXIT_GRACE).await;
+    }
+
+    fn fresh_actor(&self) -> ActorId {
+        self.node.fresh_actor()
+    }
+
+    fn stamp(&self) -> Stamp {
+        stamp()
+    }
+}

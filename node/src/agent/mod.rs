@@ -1,0 +1,22 @@
+//! The agent: brings the parts of a node together and serves until it is told to stop.
+//!
+//! Read in this order: `boot` (start and stop), `node` (what everything shares), `events` (what
+//! comes from the router), `actors` (who lives here), `sources` (code on this host), `fleet`
+//! (orders of the leader), `binder` (the registry's roles into the router), `requests`.
+//! Not here: decisions (`convention`, `package`), connections (`router`), processes (`hosting`).
+
+mod boot;
+pub use boot::{Agent, Options, StartError};
+
+mod identity;
+pub use identity::IdentityError;
+
+mod node;
+mod rights;
+
+mod actors;
+mod binder;
+mod events;
+mod fleet;
+mod requests;
+mod sources;

@@ -1,0 +1,197 @@
+//! `CreateActor`: an actor of a loaded source, or of a client's own modules, starts on this node.
+//!
+//! Its address is known to the router before anything else of its creator is read, so that no
+//! message to it can come too early. A failure reaches an actor as ChildActorExited, a client as
+//! the answer.
+
+use std::sync::Arc;
+
+use convention::find_name;
+use protocol::control::{
+    ActorFailure, ErrorCode, FailureCode, Origin, Request, RequestError, Response,
+};
+use protocol::registry::State;
+use protocol::{ActorId, SourceHash};
+
+use super::{Answer, refused};
+use crate::agent::actors::Birth;
+use crate::agent::node::Node;
+use crate::router::{Caller, CallerKind};
+
+/// An actor that was announced, or why it cannot be.
+#[derive(Debug)]
+pub(super) enum Announced {
+    Birth(Box<Birth>, String),
+    Existing(ActorId),
+    Impossible(ActorFailure),
+}
+
+/// Announces the actor of a `CreateActor`; `None` for any other request.
+pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Option<Announced> {
+    let Request::CreateActor {
+        actor,
+        class,
+        source,
+        client,
+        requirements,
+        global_name,
+    } = request
+    else {
+        return None;
+    };
+    if let Some(existing) = global_name.as_deref().and_then(|name| named(node, name)) {
+        return Some(Announced::Existing(existing));
+    }
+    let id = actor.unwrap_or_else(|| node.fresh_actor());
+    let origin = origin(node, from, class, *source, client.clone());
+    let is_actor = from.kind == CallerKind::Actor;
+    let birth = Birth {
+        actor: id,
+        parent: if is_actor {
+            from.address
+        } else {
+            ActorId::NONE
+        },
+        origin: match &origin {
+            Ok(origin) => origin.clone(),
+            Err(_) => Origin::Source(SourceHash::default()),
+        },
+        class: class.clone(),
+        global_name: global_name.clone(),
+        requirements: requirements.clone(),
+        slot: None,
+    };
+    let failure = origin.err().or_else(|| unqualified(class));
+    let token = hex::encode(rand::random::<[u8; 16]>());
+    match failure {
+        None if node.announce(&birth, &token) => Some(Announced::Birth(Box::new(birth), token)),
+        None => Some(Announced::Existing(id)),
+        Some(failure) => {
+            if is_actor {
+                // The router must know the address to give back what was sent to it.
+                node.router.expect(record(&birth, token));
+                node.router.failed_creation(id, failure.message.clone());
+            }
+            Some(Announced::Impossible(failure))
+        }
+    }
+}
+
+/// Brings an announced actor up; answers when it stands.
+pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
+    match announced {
+        Announced::Existing(actor) => Ok(Response::Created { actor }),
+        Announced::Impossible(failure) => Err(not_created(failure)),
+        Announced::Birth(birth, token) => {
+            let actor = birth.actor;
+            node.bring_up(*birth, token).await.map_err(not_created)?;
+            Ok(Response::Created { actor })
+        }
+    }
+}
+
+fn named(node: &Node, name: &str) -> Option<ActorId> {
+    let own = node.actors.named(name);
+    own.or_else(|| {
+        node.replica
+            .read(|state| find_name(state, name).map(|(_, slot)| slot.actor))
+    })
+}
+
+fn record(birth: &Birth, token: String) -> crate::router::ActorRecord {
+    crate::router::ActorRecord {
+        actor: birth.actor,
+        token,
+        parent: birth.parent,
+        source: None,
+        class: birth.class.clone(),
+        global_name: birth.global_name.clone(),
+    }
+}
+
+/// The code of a class: the source named, the creator's own, the client's own, or the active
+/// source of the one group that has the module.
+fn origin(
+    node: &Node,
+    from: &Caller,
+    class: &str,
+    source: Option<SourceHash>,
+    client: Option<protocol::control::ClientEnvironment>,
+) -> Result<Origin, ActorFailure> {
+    if let Some(hash) = source {
+        let loaded = node.replica.read(|state| state.sources.contains_key(&hash));
+        return if loaded {
+            Ok(Origin::Source(hash))
+        } else {
+            let message = format!("source hash {hash} does not match any loaded source");
+            Err(failure(FailureCode::InvalidSourceHash, message))
+        };
+    }
+    if let Some(hash) = node.actors.source_of(from.address) {
+        return Ok(Origin::Source(hash));
+    }
+    if let Some(client) = client {
+        return Ok(Origin::Client(client));
+    }
+    let module = class.rsplit_once('.').map_or("", |(module, _)| module);
+    let actives = node.replica.read(actives);
+    let holding: Vec<_> = actives
+        .iter()
+        .filter(|(_, hash)| node.sources.has_module(*hash, module))
+        .collect();
+    match holding.as_slice() {
+        [(_, hash)] => Ok(Origin::Source(*hash)),
+        [] => {
+            let message = format!("no active source has a module `{module}` (for `{class}`)");
+            Err(failure(FailureCode::ImportError, message))
+        }
+        several => {
+            let groups: Vec<_> = several
+                .iter()
+                .map(|(group, _)| format!("`{group}`"))
+                .collect();
+            let message = format!(
+                "`{class}` is in the active sources of several groups ({}); name one by its \
+                 source hash",
+                groups.join(", ")
+            );
+            Err(failure(FailureCode::InvalidSpecification, message))
+        }
+    }
+}
+
+fn actives(state: &State) -> Vec<(String, SourceHash)> {
+    let groups = state.groups.iter();
+    groups
+        .filter_map(|(name, group)| Some((name.clone(), group.active?)))
+        .collect()
+}
+
+fn unqualified(class: &str) -> Option<ActorFailure> {
+    if class.contains('.') {
+        return None;
+    }
+    let message = format!("`{class}` is no qualified class name (`module.Class`)");
+    Some(failure(FailureCode::InvalidSpecification, message))
+}
+
+fn failure(code: FailureCode, message: String) -> ActorFailure {
+    ActorFailure {
+        code,
+        message,
+        traceback: None,
+    }
+}
+
+fn not_created(failure: ActorFailure) -> RequestError {
+    let code = match failure.code {
+        FailureCode::TimedOut => ErrorCode::TimedOut,
+        _ => ErrorCode::Refused,
+    };
+    RequestError {
+        code,
+        traceback: failure.traceback.clone(),
+        failure: Some(failure.code),
+        ..refused(failure.message, None)
+    }
+}

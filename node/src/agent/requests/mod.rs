@@ -1,0 +1,229 @@
+//! Requests of clients, commands and actors: who may ask what, and who answers it.
+
+use std::sync::Arc;
+
+use leader::reconcile::{OrderError, ProposeFailure};
+use protocol::control::{ErrorCode, FailureCode, Request, RequestError, Response};
+use tokio::sync::oneshot;
+
+use super::node::Node;
+use crate::router::{Caller, CallerKind, Responder, Rights};
+use crate::store::{Arrived, StoreError};
+
+mod create;
+mod list;
+mod load;
+mod operate;
+mod resolve;
+
+/// One request with all that is needed to answer it.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) from: Caller,
+    pub(super) request: Request,
+    pub(super) respond: Responder,
+    pub(super) upload: Option<oneshot::Receiver<Result<Arrived, StoreError>>>,
+}
+
+/// Begins to answer a request: what concerns order at once, the rest in a task of its own.
+pub(super) fn begin(node: &Arc<Node>, asked: Asked) {
+    if let Err(error) = allowed(&asked) {
+        return asked.respond.respond(Response::Failed(error));
+    }
+    let Asked {
+        from,
+        request,
+        respond,
+        upload,
+    } = asked;
+    // An announced actor must be known before the next frame of its creator is routed.
+    let birth = create::announce(node, &from, &request);
+    let node = Arc::clone(node);
+    let tracker = node.tasks.clone();
+    tracker.spawn(async move {
+        let response = match birth {
+            Some(birth) => create::bring_up(&node, birth).await,
+            None => answer(&node, &from, request, upload).await,
+        };
+        respond.respond(response.unwrap_or_else(Response::Failed));
+    });
+}
+
+type Answer = Result<Response, RequestError>;
+
+async fn answer(
+    node: &Arc<Node>,
+    from: &Caller,
+    request: Request,
+    upload: Option<oneshot::Receiver<Result<Arrived, StoreError>>>,
+) -> Answer {
+    match request {
+        Request::CreateActor { .. } => Err(internal("an actor was not announced")),
+        Request::Resolve { target, group } => Ok(resolve::resolve(node, &target, group.as_deref())),
+        Request::Status => Ok(list::status(node).await),
+        Request::List { group } => Ok(list::list(node, group.as_deref())),
+        Request::DeadLetters => {
+            let (total, kept) = node.router.dead_letters().await;
+            Ok(Response::DeadLetters { total, kept })
+        }
+        Request::Shutdown => {
+            tracing::info!(pid = from.pid, uid = from.uid, "shutdown was asked for");
+            node.shutdown.cancel();
+            Ok(Response::Done {
+                text: String::new(),
+            })
+        }
+        load @ Request::Load { .. } => load::load(node, load, upload).await,
+        Request::Unload {
+            request,
+            hash,
+            now,
+            by,
+        } => {
+            let unloaded = director(node)?
+                .unload(&hash, request, now, &by)
+                .await
+                .map_err(not_done)?;
+            node.sources.forget(unloaded.0);
+            Ok(Response::Unloaded { hash: unloaded.0 })
+        }
+        Request::Rollback { request, group, by } => {
+            let left = director(node)?
+                .rollback(&group, request, &by)
+                .await
+                .map_err(not_done)?;
+            Ok(Response::RolledBack {
+                from: left.from,
+                to: left.to,
+            })
+        }
+        Request::Role {
+            action,
+            role,
+            group,
+            ..
+        } => operate::operate(node, action, &role, group.as_deref()).await,
+        #[allow(
+            unreachable_patterns,
+            reason = "requests that others add meet a clear answer"
+        )]
+        other => Err(RequestError {
+            code: ErrorCode::Usage,
+            message: format!("this node does not know the request {other:?}"),
+            hint: Some("run the same version of `director` on both sides".to_owned()),
+            traceback: None,
+            failure: None,
+        }),
+    }
+}
+
+fn allowed(asked: &Asked) -> Result<(), RequestError> {
+    let open = matches!(
+        asked.request,
+        Request::CreateActor { .. }
+            | Request::Resolve { .. }
+            | Request::Status
+            | Request::List { .. }
+            | Request::DeadLetters
+    );
+    let own_classes = matches!(
+        &asked.request,
+        Request::CreateActor {
+            client: Some(_),
+            ..
+        }
+    );
+    if asked.from.rights == Rights::Operate || (open && !own_classes) {
+        return Ok(());
+    }
+    if asked.from.kind == CallerKind::Actor && open {
+        return Ok(());
+    }
+    Err(RequestError {
+        code: ErrorCode::Forbidden,
+        message: format!("user {} may not do this on this node", asked.from.uid),
+        hint: Some("run it as the node's own user or as root".to_owned()),
+        traceback: None,
+        failure: None,
+    })
+}
+
+fn director(
+    node: &Node,
+) -> Result<&leader::reconcile::Director<leader::Consensus, super::fleet::LocalFleet>, RequestError>
+{
+    node.director
+        .get()
+        .ok_or_else(|| internal("the node has not finished starting"))
+}
+
+fn internal(message: &str) -> RequestError {
+    RequestError {
+        code: ErrorCode::Internal,
+        message: message.to_owned(),
+        hint: None,
+        traceback: None,
+        failure: None,
+    }
+}
+
+fn refused(message: impl Into<String>, hint: Option<&str>) -> RequestError {
+    RequestError {
+        code: ErrorCode::Refused,
+        message: message.into(),
+        hint: hint.map(str::to_owned),
+        traceback: None,
+        failure: None,
+    }
+}
+
+/// What the caller is told of an order that was not carried out.
+fn not_done(error: OrderError) -> RequestError {
+    let mut message = error.to_string();
+    let (code, mut traceback, failure) = match &error {
+        OrderError::Refused(_) | OrderError::Failed { .. } | OrderError::Hash { .. } => {
+            (ErrorCode::Refused, None, None)
+        }
+        OrderError::Code(failure) => (
+            ErrorCode::Refused,
+            failure.traceback.clone(),
+            Some(failure.code),
+        ),
+        OrderError::Propose(ProposeFailure::Unknown { .. }) => (ErrorCode::TimedOut, None, None),
+        OrderError::Propose(_) => (ErrorCode::Unavailable, None, None),
+    };
+    if let OrderError::Failed { reason } = &error
+        && let Some((line, rest)) = reason.split_once('\n')
+    {
+        message = line.to_owned();
+        traceback = Some(rest.to_owned());
+    }
+    let hint = hint_for(&error, failure);
+    RequestError {
+        code,
+        message,
+        hint,
+        traceback,
+        failure,
+    }
+}
+
+fn hint_for(error: &OrderError, failure: Option<FailureCode>) -> Option<String> {
+    let hint = match (error, failure) {
+        (_, Some(FailureCode::ImportError)) => {
+            "mend the source (or pack what it imports with `deps:`) and build it again"
+        }
+        (_, Some(FailureCode::InvalidSpecification)) => {
+            "correct the class name in the `.tli`, then load again"
+        }
+        (_, Some(FailureCode::NoCompatibleSystem)) => {
+            "set the capability in `othercaps.cfg` and restart the node, or relax the requirement"
+        }
+        (OrderError::Hash { .. }, _) => "`director list` shows the hashes of what is loaded",
+        (OrderError::Propose(ProposeFailure::Unknown { .. }), _) => {
+            "look with `director list` whether it was done before repeating it"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

@@ -1,0 +1,77 @@
+//! What a role, a global name or an address stands for.
+
+use convention::find_role;
+use protocol::control::{Match, Response};
+use protocol::registry::{Slot, State};
+use protocol::{ActorId, RoleId};
+
+use crate::agent::node::Node;
+
+/// All that `target` may mean: roles of active sources, names, an address.
+pub(super) fn resolve(node: &Node, target: &str, group: Option<&str>) -> Response {
+    let mut matches = node.replica.read(|state| roles(state, target, group));
+    if group.is_none() {
+        if let Some(actor) = node.actors.named(target) {
+            matches.push(of_actor(node, "name", actor));
+        } else if let Some(found) = node.replica.read(|state| of_name(state, target)) {
+            matches.push(found);
+        }
+        if let Some(actor) = address(target) {
+            matches.push(of_actor(node, "address", actor));
+        }
+    }
+    Response::Resolved { matches }
+}
+
+fn roles(state: &State, role: &str, group: Option<&str>) -> Vec<Match> {
+    let groups = state
+        .groups
+        .keys()
+        .filter(|name| group.is_none_or(|wanted| wanted == *name));
+    let found = groups.filter_map(|name| {
+        let (_, slot) = find_role(state, name, role)?;
+        Some(of_slot("role", name, Some(role), slot))
+    });
+    found.collect()
+}
+
+fn of_name(state: &State, name: &str) -> Option<Match> {
+    let (_, slot) = convention::find_name(state, name)?;
+    let source = state.sources.get(&slot.source)?;
+    let role = source.actor(slot)?.role.clone();
+    Some(of_slot("name", &slot.group, role.as_deref(), slot))
+}
+
+fn of_slot(kind: &str, group: &str, role: Option<&str>, slot: &Slot) -> Match {
+    Match {
+        kind: kind.to_owned(),
+        group: Some(group.to_owned()),
+        role: role.map(str::to_owned),
+        role_address: role.map(|role| RoleId::of(group, role)),
+        actor: slot.started.map(|_| slot.actor),
+        class: Some(slot.class.clone()),
+        source: Some(slot.source),
+        started: slot.started,
+    }
+}
+
+fn of_actor(node: &Node, kind: &str, actor: ActorId) -> Match {
+    Match {
+        kind: kind.to_owned(),
+        group: None,
+        role: None,
+        role_address: None,
+        actor: Some(actor),
+        class: node.actors.class_of(actor),
+        source: node.actors.source_of(actor),
+        started: None,
+    }
+}
+
+/// `32 digits`, or as Python shows it: `ActorAddr-(D|32 digits)`.
+fn address(text: &str) -> Option<ActorId> {
+    let inner = text
+        .strip_prefix("ActorAddr-(D|")
+        .and_then(|rest| rest.strip_suffix(')'));
+    inner.unwrap_or(text).parse().ok()
+}

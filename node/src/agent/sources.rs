@@ -1,0 +1,367 @@
+//! Code on this host: sources unpacked, their interpreter, their forkservers prepared.
+//!
+//! A source is verified by this node's own authority and unpacked before anything of it is
+//! imported; that happens once, whoever asks first.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use package::Verified;
+use protocol::control::{ActorFailure, FailureCode, Origin, PreparedClass};
+use protocol::{GroupDefinition, SourceHash};
+use pyliteral::Value;
+use tokio::sync::OnceCell;
+
+use super::node::Node;
+use crate::authority::SourceAuthority;
+use crate::hosting::{
+    Interpreter, OriginSetup, PrepareRequest, PythonPolicy, UnpackError, folder_of,
+    remove_unpacked, unpack,
+};
+use crate::store::PackageStore;
+
+/// The sources of a node as far as they can run here.
+#[derive(Debug)]
+pub(super) struct Sources {
+    state: PathBuf,
+    policy: PythonPolicy,
+    python_path: Vec<PathBuf>,
+    own_capabilities: Value,
+    // Held for look-ups only; the work is done inside the cells.
+    ready: Mutex<HashMap<SourceHash, Arc<OnceCell<Ready>>>>,
+    notes: Mutex<HashMap<SourceHash, String>>,
+}
+
+/// A source that can be imported.
+#[derive(Debug, Clone)]
+pub(super) struct Ready {
+    setup: OriginSetup,
+    notes: Vec<String>,
+}
+
+/// What [`Sources`] needs to know.
+#[derive(Debug)]
+pub(super) struct SourcesConfig {
+    pub(super) state: PathBuf,
+    pub(super) policy: PythonPolicy,
+    pub(super) python_path: Vec<PathBuf>,
+    pub(super) other_capabilities: Value,
+    pub(super) port: u16,
+    pub(super) start_ms: u64,
+}
+
+impl Sources {
+    /// No source is ready yet.
+    pub(super) fn new(config: SourcesConfig) -> Self {
+        let SourcesConfig {
+            state,
+            policy,
+            python_path,
+            ..
+        } = &config;
+        Self {
+            state: state.clone(),
+            policy: policy.clone(),
+            python_path: python_path.clone(),
+            own_capabilities: own_capabilities(&config),
+            ready: Mutex::default(),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// The interpreter for a group's actors, and for the node itself without a group.
+    pub(super) fn interpreter(&self, group: Option<&str>) -> Result<Interpreter, String> {
+        let program = self
+            .policy
+            .choose(group)
+            .map_err(|error| error.to_string())?;
+        crate::hosting::resolve(&program, &self.state).map_err(|error| error.to_string())
+    }
+
+    /// The node's capabilities, a dictionary literal.
+    pub(super) fn capabilities(&self) -> String {
+        let mut capabilities = self.own_capabilities.clone();
+        if let (Value::Dict(entries), Ok(python)) = (&mut capabilities, self.interpreter(None)) {
+            let numbers = [python.version.0, python.version.1, python.version.2];
+            let version = numbers.map(|number| Value::Int(number.into()));
+            let key = Value::Str("Python Version".to_owned());
+            entries.push((key, Value::Tuple(version.to_vec())));
+        }
+        capabilities.repr()
+    }
+
+    /// Why the actors of a source import one by one, if they do.
+    pub(super) fn note(&self, source: SourceHash) -> Option<String> {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&source)
+            .cloned()
+    }
+
+    /// Whether the unpacked source has this module.
+    pub(super) fn has_module(&self, source: SourceHash, module: &str) -> bool {
+        let path = folder_of(&self.state, &source).join(module.replace('.', "/"));
+        path.with_extension("py").is_file() || path.join("__init__.py").is_file()
+    }
+
+    /// Forgets a source that is no longer loaded, its unpacked files included.
+    pub(super) fn forget(&self, source: SourceHash) {
+        self.ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&source);
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&source);
+        if let Err(cause) = remove_unpacked(&self.state, &source) {
+            tracing::warn!(hash = %source.short(), %cause, "unpacked files stay behind");
+        }
+    }
+
+    /// Makes an origin's code ready to run actors.
+    pub(super) async fn set_up(&self, node: &Node, origin: &Origin) -> Result<(), ActorFailure> {
+        let Origin::Source(hash) = origin else {
+            return Ok(());
+        };
+        let known = node.replica.read(|state| {
+            let source = state.sources.get(hash)?;
+            Some((source.group.clone(), source.definition.clone()))
+        });
+        let Some((group, definition)) = known else {
+            let message = format!("source {} is not loaded", hash.short());
+            let code = FailureCode::InvalidSourceHash;
+            return Err(ActorFailure {
+                code,
+                message,
+                traceback: None,
+            });
+        };
+        let cell = self.cell(*hash);
+        let fresh = cell.get().is_none();
+        let ready = self.ready(node, *hash, &group).await?;
+        if fresh {
+            node.hosting.set_up(ready.setup.clone()).await;
+            // Only to import once for all; each actor reports its own failures.
+            let _looked_at = self.prepare(node, *hash, ready.setup, &definition).await;
+        }
+        Ok(())
+    }
+
+    /// Imports a source's classes and evaluates their checks against this node's capabilities.
+    pub(super) async fn preflight(
+        &self,
+        node: &Node,
+        source: SourceHash,
+        group: &str,
+        definition: &GroupDefinition,
+    ) -> Result<(Vec<PreparedClass>, Vec<String>), ActorFailure> {
+        let ready = self.ready(node, source, group).await?;
+        if definition.actors.is_empty() {
+            return Ok((Vec::new(), ready.notes));
+        }
+        let capabilities = node.capabilities();
+        for actor in &definition.actors {
+            require(&actor.class, actor.requirements.as_deref(), &capabilities)?;
+        }
+        let classes = self.prepare(node, source, ready.setup, definition).await?;
+        for class in &classes {
+            if class.failure.is_none() && class.fits.contains(&false) {
+                let message = format!(
+                    "no member fits `{}`: its capability check refuses the capabilities of `{}`",
+                    class.name, node.settings.node_name
+                );
+                let code = FailureCode::NoCompatibleSystem;
+                return Err(ActorFailure {
+                    code,
+                    message,
+                    traceback: None,
+                });
+            }
+        }
+        Ok((classes, ready.notes))
+    }
+
+    async fn prepare(
+        &self,
+        node: &Node,
+        source: SourceHash,
+        setup: OriginSetup,
+        definition: &GroupDefinition,
+    ) -> Result<Vec<PreparedClass>, ActorFailure> {
+        use protocol::definition::Preload;
+        let actors = &definition.actors;
+        let request = PrepareRequest {
+            classes: actors.iter().map(|actor| actor.class.clone()).collect(),
+            capability_sets: vec![node.capabilities()],
+            requirements: actors
+                .iter()
+                .map(|actor| actor.requirements.clone())
+                .collect(),
+            preload: actors.iter().all(|actor| actor.preload == Preload::Once),
+        };
+        let prepared = node.hosting.prepare(setup, request).await?;
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = prepared.per_actor {
+            notes.insert(source, why);
+        }
+        Ok(prepared.classes)
+    }
+
+    fn cell(&self, source: SourceHash) -> Arc<OnceCell<Ready>> {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(ready.entry(source).or_default())
+    }
+
+    async fn ready(
+        &self,
+        node: &Node,
+        source: SourceHash,
+        group: &str,
+    ) -> Result<Ready, ActorFailure> {
+        let cell = self.cell(source);
+        let make = async || {
+            let interpreter = self.interpreter(Some(group)).map_err(failed)?;
+            let job = Unpack {
+                authority: node.authority.clone(),
+                store: node.store.clone(),
+                source,
+                state: self.state.clone(),
+                interpreter: interpreter.clone(),
+            };
+            let done = tokio::task::spawn_blocking(move || job.run()).await;
+            let (folder, notes) = done.map_err(|error| failed(error.to_string()))??;
+            let mut path = vec![folder];
+            path.extend(self.python_path.iter().cloned());
+            let origin = Origin::Source(source);
+            let setup = OriginSetup {
+                origin,
+                interpreter: interpreter.executable,
+                path,
+            };
+            Ok(Ready { setup, notes })
+        };
+        cell.get_or_try_init(make).await.cloned()
+    }
+}
+
+/// Verifies and unpacks one source; blocks.
+struct Unpack {
+    authority: SourceAuthority,
+    store: PackageStore,
+    source: SourceHash,
+    state: PathBuf,
+    interpreter: Interpreter,
+}
+
+impl Unpack {
+    fn run(self) -> Result<(PathBuf, Vec<String>), ActorFailure> {
+        let package = self.store.path(self.source);
+        let trusted = self.authority.verify(&package).map_err(|error| {
+            failed(format!(
+                "source {} is not trusted here: {error}",
+                self.source.short()
+            ))
+        })?;
+        if Verified::hash(&trusted.verified) != self.source {
+            return Err(failed(format!(
+                "the store's file for source {} holds other bytes",
+                self.source.short()
+            )));
+        }
+        let unpacked = File::open(&package)
+            .map_err(|error| failed(error.to_string()))
+            .and_then(|mut package| {
+                unpack(
+                    &self.state,
+                    &mut package,
+                    &trusted.verified,
+                    &self.interpreter,
+                )
+                .map_err(|error| not_unpacked(&error))
+            })?;
+        let mut notes = trusted.warnings;
+        notes.extend(unpacked.warnings);
+        Ok((unpacked.folder, notes))
+    }
+}
+
+fn not_unpacked(error: &UnpackError) -> ActorFailure {
+    let code = match error {
+        UnpackError::Tag(_) => FailureCode::NoCompatibleSystem,
+        _ => FailureCode::Failure,
+    };
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    let message = format!("{error}{}", cause.unwrap_or_default());
+    ActorFailure {
+        code,
+        message,
+        traceback: None,
+    }
+}
+
+fn failed(message: String) -> ActorFailure {
+    ActorFailure {
+        code: FailureCode::Failure,
+        message,
+        traceback: None,
+    }
+}
+
+/// Refuses when a capability that the `.tli` requires is not there or has another value.
+fn require(
+    class: &str,
+    requirements: Option<&str>,
+    capabilities: &str,
+) -> Result<(), ActorFailure> {
+    let parse = |text: &str| match pyliteral::parse(text) {
+        Ok(Value::Dict(entries)) => entries,
+        _ => Vec::new(),
+    };
+    let offered = parse(capabilities);
+    for (name, wanted) in requirements.map(parse).unwrap_or_default() {
+        if !offered
+            .iter()
+            .any(|(key, value)| *key == name && *value == wanted)
+        {
+            let message =
+                format!("no member fits `{class}`: it requires the capability {name}: {wanted}");
+            let code = FailureCode::NoCompatibleSystem;
+            return Err(ActorFailure {
+                code,
+                message,
+                traceback: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn own_capabilities(config: &SourcesConfig) -> Value {
+    let text = |text: &str| Value::Str(text.to_owned());
+    let mut entries = vec![
+        (text("DirectorFmt"), Value::List(vec![Value::Int(1.into())])),
+        (text("Admin Port"), Value::Int(config.port.into())),
+        (text("Thespian ActorSystem Name"), text("multiprocQUICBase")),
+        (text("Thespian ActorSystem Version"), Value::Int(1.into())),
+        (
+            text("Thespian Generation"),
+            Value::Tuple(GENERATION.map(|n| Value::Int(n.into())).to_vec()),
+        ),
+        (text("Thespian Version"), text(&config.start_ms.to_string())),
+        (text("Thespian Watch Supported"), Value::Bool(true)),
+    ];
+    if let Value::Dict(others) = &config.other_capabilities {
+        for (key, value) in others {
+            entries.retain(|(known, _)| known != key);
+            entries.push((key.clone(), value.clone()));
+        }
+    }
+    Value::Dict(entries)
+}
+
+/// Generation of the Thespian API that actors see: that of 4.0.1.
+const GENERATION: [i32; 2] = [3, 10];
