@@ -18,6 +18,12 @@ pub use policy::{NoPython, PythonConfig, PythonPolicy};
 mod runtime;
 pub use runtime::{Runtime, RuntimeError};
 
+mod tags;
+pub use tags::{RequiredTags, WrongTag};
+
+mod unpacked;
+pub use unpacked::{UnpackError, UnpackedSource, folder_of, remove_unpacked, unpack};
+
 mod environment;
 pub use environment::WorkerEnvironment;
 
