@@ -20,7 +20,7 @@ LANES_MAX = 50_000
 class Lane:
     """What one sender knows about one target: header prefix, numbering, credit used."""
 
-    __slots__ = ("prefix", "sequence", "messages", "bytes", "free")
+    __slots__ = ("prefix", "sequence", "messages", "bytes", "free", "literal")
 
     def __init__(self, prefix: bytes, sequence: int, free: bool) -> None:
         self.prefix = prefix
@@ -29,6 +29,8 @@ class Lane:
         self.bytes = 0
         # Messages to oneself need no credit.
         self.free = free
+        # The target sends literals: it is answered in kind.
+        self.literal = False
 
     def may_send(self) -> bool:
         """Whether both counts are below their limits."""

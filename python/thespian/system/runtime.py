@@ -13,7 +13,18 @@ import traceback
 from datetime import timedelta
 from typing import Any, Deque, Dict, List, Optional, Set, Tuple
 
-from thespian.system import address, capable, control, flow, link, naming, reading, trust, wire
+from thespian.system import (
+    address,
+    capable,
+    control,
+    flow,
+    link,
+    literal,
+    naming,
+    reading,
+    trust,
+    wire,
+)
 from thespian.system.errors import (
     InvalidActorAddress,
     InvalidActorSpecification,
@@ -70,13 +81,17 @@ class Runtime:
         if type(message) is ActorExitRequest and key != self.own:
             self._send_exit_request(key, message.isRecursive)
             return
+        lanes = self.link.lanes
+        lane = lanes.get(key) or lanes.open(key, self.own, self.incarnation)
+        prefix = lane.prefix
         try:
-            payload = _dumps(message, 5)
+            if lane.literal:
+                payload, prefix = self._literal(message, key, prefix)
+            else:
+                payload = _dumps(message, 5)
         except Exception:
             self.tell_self(PoisonMessage(message, traceback.format_exc()))
             return
-        lanes = self.link.lanes
-        lane = lanes.get(key) or lanes.open(key, self.own, self.incarnation)
         if lane.free:
             self.local.append((payload, self.trace))
             return
@@ -89,11 +104,26 @@ class Runtime:
         lane.messages += 1
         size = _HEADER_REST + len(payload)
         lane.bytes += size + 4
-        head = _pack(size, lane.prefix, lane.sequence, self.source, self.trace)
+        head = _pack(size, prefix, lane.sequence, self.source, self.trace)
         self._write(head + payload if size < link.BATCH_BYTES else head, size)
         if size >= link.BATCH_BYTES:
             self.link.queue(payload)
             self.flush()
+
+    def answer_in_kind(self, key: bytes) -> None:
+        """What goes to this address, from which a literal came, is a literal as well."""
+        lanes = self.link.lanes
+        lane = lanes.get(key) or lanes.open(key, self.own, self.incarnation)
+        if not (lane.literal or lane.free):
+            lane.literal = True
+            lane.prefix = wire.prefix(0, wire.LITERAL, 0, self.own, key, self.incarnation)
+
+    def _literal(self, message: Any, key: bytes, prefix: bytes) -> Tuple[bytes, bytes]:
+        payload, is_literal = literal.encode(message)
+        if not is_literal:
+            flags = wire.NO_LITERAL
+            prefix = wire.prefix(flags, wire.LITERAL, 0, self.own, key, self.incarnation)
+        return payload, prefix
 
     def _write(self, frame: bytes, size: int) -> None:
         self.sends += 1

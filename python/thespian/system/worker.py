@@ -226,6 +226,8 @@ class Worker:
         except Exception as error:
             self._refuse(header, payload, error)
         else:
+            if header[wire.PAYLOAD_KIND] == wire.LITERAL:
+                ref.answer_in_kind(header[wire.SENDER])
             self._link.held = payload
             self._handle(message, address.restore_address(header[wire.SENDER]), header)
             self._link.held = None
