@@ -148,6 +148,8 @@ pub(crate) struct Core {
     letters: VecDeque<DeadLetter>,
     letter_handler: Option<PartyId>,
     stats: Stats,
+    /// Bytes to the node itself that need no credit and that the agent has not taken.
+    node_free_bytes: u64,
     last_number: u64,
     timeout: Option<Moment>,
     /// Wall clock at moment 0, for the stamps of dead letters.
@@ -171,6 +173,7 @@ impl Core {
             letters: VecDeque::new(),
             letter_handler: None,
             stats: Stats::default(),
+            node_free_bytes: 0,
             last_number: 0,
             timeout: None,
             epoch_ms,
@@ -187,7 +190,7 @@ impl Core {
                 bytes,
             } => self.frame(from, header, bytes),
             Event::Disconnected { from } => self.disconnected(from),
-            Event::Taken { mut meta, n_bytes } => self.owe_credit(&mut meta, n_bytes),
+            Event::Taken { meta, n_bytes } => self.taken(meta, n_bytes),
             Event::Expect(record) => self.expect(*record),
             Event::Bind {
                 role,
@@ -227,6 +230,12 @@ impl Core {
         let party = self.parties.get_mut(party)?;
         party.flushing = false;
         party.connected().then_some(&mut party.outbox)
+    }
+
+    /// The actor's connection, if it has one.
+    pub(crate) fn connection_of(&self, actor: ActorId) -> Option<PartyId> {
+        let (id, party) = self.party_at(actor)?;
+        party.connected().then_some(id)
     }
 
     /// The counters.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use protocol::ActorId;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -121,7 +122,7 @@ async fn obey(
 
 const COMMANDS_AT_ONCE: usize = 64;
 
-fn carry_out(shared: &Shared, command: Command) {
+fn carry_out(shared: &Rc<Shared>, command: Command) {
     let (event, done) = match command {
         Command::Bind {
             role,
@@ -148,13 +149,17 @@ fn carry_out(shared: &Shared, command: Command) {
     let _ = done.send(());
 }
 
-fn carry_out_unanswered(shared: &Shared, command: Command) {
+fn carry_out_unanswered(shared: &Rc<Shared>, command: Command) {
     let event = match command {
         Command::Expect(record) => Event::Expect(record),
         Command::Literal { target, literal } => Event::Literal { target, literal },
         Command::System { target, message } => Event::System { target, message },
-        Command::Ended { actor, reason } => Event::Ended { actor, reason },
-        Command::FailedCreation { actor, reason } => Event::FailedCreation { actor, reason },
+        Command::Ended { actor, reason } => {
+            return end(shared, actor, Event::Ended { actor, reason });
+        }
+        Command::FailedCreation { actor, reason } => {
+            return end(shared, actor, Event::FailedCreation { actor, reason });
+        }
         Command::Taken { meta, n_bytes } => Event::Taken { meta, n_bytes },
         Command::Marker { actor, done } => Event::Marker {
             actor,
@@ -176,6 +181,21 @@ fn carry_out_unanswered(shared: &Shared, command: Command) {
         command => return answer(shared, command),
     };
     shared.handle(event);
+}
+
+/// A process has ended: what it wrote before is read first.
+fn end(shared: &Rc<Shared>, actor: ActorId, event: Event<'static>) {
+    let id = shared.core.borrow().connection_of(actor);
+    let line = id.and_then(|id| shared.lines.borrow().get(&id).cloned());
+    let Some(line) = line else {
+        return shared.handle(event);
+    };
+    let shared = Rc::clone(shared);
+    tokio::task::spawn_local(async move {
+        line.read_out().await;
+        shared.handle(event);
+        shared.settle();
+    });
 }
 
 fn answer(shared: &Shared, command: Command) {

@@ -89,7 +89,8 @@ impl RouterHandle {
     }
 
     /// The actor's process has ended: what waits for it becomes dead letters with this reason,
-    /// its parent is told.
+    /// its parent is told. What the process wrote before its end is read first; later calls do not
+    /// wait for that.
     pub fn ended(&self, actor: ActorId, reason: impl Into<String>) {
         let reason = reason.into();
         self.commands.send(Command::Ended { actor, reason });

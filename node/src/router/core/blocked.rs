@@ -8,7 +8,7 @@ use protocol::control::Notice;
 use protocol::{ActorId, RoleId};
 
 use super::ids::Target;
-use super::party::Blocked;
+use super::party::{Blocked, Stage};
 use super::roles::Way;
 use super::{Core, PartyId};
 
@@ -110,7 +110,9 @@ impl Core {
     /// Whom a party waits for, if nothing but that one can end the wait.
     fn waits_for(&self, id: PartyId) -> Option<(PartyId, Blocked)> {
         let party = self.parties.get(id)?;
-        let wait = party.blocked.filter(|wait| wait.inbox_full)?;
+        // Nothing flows to one that still constructs: its inbox is as good as full.
+        let closed = |wait: &Blocked| wait.inbox_full || party.stage == Stage::Starting;
+        let wait = party.blocked.filter(closed)?;
         let pair = party.pairs.get(&wait.target)?;
         if pair.waiting_messages == 0 {
             return None;

@@ -39,6 +39,10 @@ impl Core {
     fn window(&mut self, from: PartyId, n_bytes: u64) {
         if let Some(party) = self.parties.get_mut(from) {
             party.window_used = party.window_used.saturating_sub(n_bytes);
+            // One that reports what it never read would make the outbox grow without end.
+            if let Err(reason) = self.check_unread(from) {
+                return self.violated(from, reason);
+            }
             self.pump(from);
         }
     }
@@ -148,21 +152,26 @@ impl Core {
 
     /// Sends a control frame, which needs no window; a party that reads none of them is dropped.
     pub(super) fn send_frame(&mut self, to: PartyId, frame: &Frame) {
-        let unread_bytes_max = self.limits.unread_bytes_max;
-        let Some(party) = self.parties.get_mut(to) else {
+        if let Err(reason) = self.check_unread(to) {
+            return self.violated(to, reason);
+        }
+        let Some(party) = self.parties.get_mut(to).filter(|party| party.connected()) else {
             return;
         };
-        if !party.connected() {
-            return;
-        }
-        let unread = (party.outbox.bytes() as u64).saturating_sub(party.window_used);
-        if unread > unread_bytes_max {
-            return self.violated(to, format!("left {unread} bytes of answers unread"));
-        }
         let mut bytes = Vec::with_capacity(frame.bytes());
         frame.write_to(&mut bytes);
         party.outbox.push(FrameBytes::Owned(bytes));
         self.flush(to);
+    }
+
+    fn check_unread(&self, id: PartyId) -> Result<(), String> {
+        let unread = self.parties.get(id).map_or(0, |party| {
+            (party.outbox.bytes() as u64).saturating_sub(party.window_used)
+        });
+        if unread > self.limits.unread_bytes_max {
+            return Err(format!("left {unread} bytes unread"));
+        }
+        Ok(())
     }
 
     fn tell(&mut self, event: AgentEvent) {

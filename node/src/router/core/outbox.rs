@@ -63,6 +63,9 @@ const SHARED_BYTES: usize = 256 << 10;
 /// Frames from this size on that have a buffer of their own keep it.
 const OWN_BYTES: usize = 32 << 10;
 
+/// Largest buffer kept for the next frames of a connection that has nothing to write.
+const SPARE_BYTES_MAX: usize = 32 << 10;
+
 /// Segments handed to one vectored write.
 const SLICES: usize = 16;
 
@@ -129,6 +132,7 @@ impl Outbox {
             if let Some(mut done) = self.segments.pop_front()
                 && done.shared
                 && self.spare.capacity() == 0
+                && done.bytes.capacity() <= SPARE_BYTES_MAX
             {
                 done.bytes.clear();
                 self.spare = done.bytes;

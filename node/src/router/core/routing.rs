@@ -152,12 +152,26 @@ impl Core {
         let n_bytes = bytes.len();
         let header = bytes.as_slice().first_chunk().map(Header::from_bytes);
         let Some(Ok(header)) = header else { return };
+        if meta.credit == CreditState::Free {
+            if self.node_free_bytes >= self.limits.uncredited_bytes_max {
+                return self.dead(meta, bytes, "too much waits for the node already");
+            }
+            self.node_free_bytes += n_bytes as u64;
+        }
         self.keep_credit(&mut meta, n_bytes);
         self.stats.delivered += 1;
         let from = header.sender;
         let frame = Frame::new(header, bytes.payload().to_vec());
         self.effects
             .push_back(Effect::Message { meta, from, frame });
+    }
+
+    /// The agent has dealt with a message to the node.
+    pub(super) fn taken(&mut self, mut meta: Meta, n_bytes: usize) {
+        if meta.credit == CreditState::Free {
+            self.node_free_bytes = self.node_free_bytes.saturating_sub(n_bytes as u64);
+        }
+        self.owe_credit(&mut meta, n_bytes);
     }
 
     /// Tells the driver that bytes wait for a party.

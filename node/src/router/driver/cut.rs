@@ -39,6 +39,9 @@ pub(super) enum CutError {
 /// was read.
 pub(super) const LARGE_BYTES: usize = 64 << 10;
 
+/// Room that each connection keeps for the start of a frame.
+const CARRY_BYTES_KEPT: usize = 4 << 10;
+
 /// A large frame's buffer grows at least by this, and never beyond the frame's announced length.
 const GROWTH_BYTES: usize = 1 << 20;
 
@@ -53,9 +56,10 @@ impl Cut {
         std::mem::take(&mut self.carry)
     }
 
-    /// Drops those bytes, and keeps their room.
+    /// Drops those bytes, and keeps a little of their room.
     pub(super) fn clear_carry(&mut self) {
         self.carry.clear();
+        self.carry.shrink_to(CARRY_BYTES_KEPT);
     }
 
     /// Where to read the rest of a large frame, if one is under way; it may hold more than the

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use protocol::control::Welcome;
 use protocol::limits::HEADER_BYTES;
@@ -18,6 +19,7 @@ use super::shared::Shared;
 use crate::router::agent::AgentEvent;
 use crate::router::config::Rights;
 use crate::router::core::{Event, FrameBytes, PartyId};
+use crate::router::moment::Moment;
 
 /// The socket of one connection, and how others wake its task.
 #[derive(Debug)]
@@ -25,7 +27,11 @@ pub(super) struct Line {
     stream: UnixStream,
     full: Notify,
     closing: Notify,
+    ended: Notify,
 }
+
+/// Time to read what a process wrote before it ended.
+const READ_OUT: Duration = Duration::from_secs(1);
 
 /// How far a write came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,13 @@ impl Line {
     /// Has the connection's task end.
     pub(super) fn close(&self) {
         self.closing.notify_one();
+    }
+
+    /// Waits until all that the other end wrote has been read, which the end of its process
+    /// makes certain; one whose descendants keep the connection open gets no longer than this.
+    pub(super) async fn read_out(&self) {
+        // Either way the connection is done with.
+        let _ = tokio::time::timeout(READ_OUT, self.ended.notified()).await;
     }
 
     /// Has the connection's task write when the socket takes bytes again.
@@ -89,6 +102,7 @@ pub(super) async fn serve(
         stream,
         full: Notify::new(),
         closing: Notify::new(),
+        ended: Notify::new(),
     });
     shared.lines.borrow_mut().insert(id, Rc::clone(&line));
     shared
@@ -117,6 +131,7 @@ pub(super) async fn serve(
     shared.lines.borrow_mut().remove(&id);
     shared.handle(Event::Disconnected { from: id });
     shared.settle();
+    line.ended.notify_one();
 }
 
 async fn write_when_possible(shared: &Shared, line: &Line, id: PartyId) {
@@ -211,14 +226,17 @@ impl Reader<'_> {
             &mut dyn FnMut(&Header, FrameBytes<'_>) -> bool,
         ) -> Result<(), super::cut::CutError>,
     ) -> Result<(), super::cut::CutError> {
+        let now = self.shared.now();
         let mut frames = std::mem::take(&mut self.cut);
-        let done = cut(&mut frames, &mut |header, bytes| self.frame(header, bytes));
+        let done = cut(&mut frames, &mut |header, bytes| {
+            self.frame(now, header, bytes)
+        });
         self.cut = frames;
         self.shared.settle();
         done
     }
 
-    fn frame(&mut self, header: &Header, bytes: FrameBytes<'_>) -> bool {
+    fn frame(&mut self, now: Moment, header: &Header, bytes: FrameBytes<'_>) -> bool {
         match header.kind {
             FrameKind::Upload => {
                 self.upload(header.sequence, bytes);
@@ -228,11 +246,12 @@ impl Reader<'_> {
             _ => {}
         }
         let from = self.id;
-        self.shared.handle(Event::Frame {
+        let event = Event::Frame {
             from,
             header,
             bytes,
-        });
+        };
+        self.shared.core.borrow_mut().handle_event(now, event);
         true
     }
 
