@@ -14,6 +14,9 @@ use protocol::registry::Command;
 use protocol::{ConventionId, Incarnation, NodeId, Stamp};
 use tokio::task::JoinSet;
 
+/// The design's limit.
+const MEMBERS: u64 = 10_000;
+
 const ROUNDS: u64 = 1000;
 
 #[tokio::main]
@@ -67,6 +70,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     writeln!(out, "linearizable read:    {}", summary(times))?;
 
+    let begun = Instant::now();
+    for thousand in 0..MEMBERS / ROUNDS {
+        for number in thousand * ROUNDS..(thousand + 1) * ROUNDS {
+            let consensus = Arc::clone(&consensus);
+            all.spawn(async move { consensus.propose(command(number)).await });
+        }
+        while let Some(done) = all.join_next().await {
+            done??;
+        }
+    }
+    consensus.snapshot().await?;
+    writeln!(out, "{MEMBERS} members join: {:?} in all", begun.elapsed())?;
+
     let Some(consensus) = Arc::into_inner(consensus) else {
         return Err("a proposal is still under way".into());
     };
@@ -74,6 +90,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     let consensus = open(&path).await?;
     writeln!(out, "opened anew, leading: {:?}", begun.elapsed())?;
+    let members = consensus.read(|state| state.members.len());
+    let bytes = std::fs::metadata(&path)?.len();
+    writeln!(out, "members, file bytes:  {members}, {bytes}")?;
     consensus.shutdown().await;
     Ok(())
 }
@@ -86,7 +105,7 @@ async fn open(path: &Path) -> Result<Consensus, OpenError> {
 
 fn command(number: u64) -> Command {
     Command::MemberStarted {
-        node: NodeId(number % 100),
+        node: NodeId(number),
         name: format!("node-{number}"),
         address: "10.0.0.1:1900".to_owned(),
         incarnation: Incarnation(number),

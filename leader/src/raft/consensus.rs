@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, Fatal, RaftError};
 use openraft::network::RaftNetworkFactory;
-use openraft::{AsyncRuntime, Raft, ServerState, SnapshotPolicy, TokioRuntime};
+use openraft::{AsyncRuntime, Instant as _, Raft, ServerState, SnapshotPolicy, TokioRuntime};
 use protocol::ConventionId;
 use protocol::registry::{Command, Outcome, State};
 use redb::StorageBackend;
@@ -268,7 +268,7 @@ impl<R: AsyncRuntime> Consensus<R> {
         match self.submit(Some(command)).await? {
             (_, Some(Outcome::Refused(refusal))) => Err(refusal.into()),
             (index, Some(outcome)) => Ok((index, outcome)),
-            (_, None) => Err(self.unknown()),
+            (_, None) => Err(ProposeError::Unknown { waited_ms: 0 }),
         }
     }
 
@@ -385,6 +385,7 @@ impl<R: AsyncRuntime> Consensus<R> {
                 return Err(STOPPED.into());
             }
         }
+        let begun = R::Instant::now();
         match R::timeout(self.propose_limit, receiver).await {
             Ok(Ok(answer)) => {
                 let done = answer?;
@@ -392,7 +393,9 @@ impl<R: AsyncRuntime> Consensus<R> {
                     .send_if_modified(|it| !std::mem::replace(it, true));
                 Ok(done)
             }
-            Ok(Err(_)) | Err(_) => Err(self.unknown()),
+            Ok(Err(_)) | Err(_) => Err(ProposeError::Unknown {
+                waited_ms: millis(begun.elapsed()),
+            }),
         }
     }
 
@@ -403,20 +406,10 @@ impl<R: AsyncRuntime> Consensus<R> {
         }
     }
 
-    fn unknown(&self) -> ProposeError {
-        ProposeError::Unknown {
-            waited_ms: self.limit_ms(),
-        }
-    }
-
     fn no_leader(&self) -> OpenError {
         OpenError::NoLeader {
-            waited_ms: self.limit_ms(),
+            waited_ms: millis(self.propose_limit),
         }
-    }
-
-    fn limit_ms(&self) -> u64 {
-        u64::try_from(self.propose_limit.as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -434,6 +427,10 @@ impl<R: AsyncRuntime> fmt::Debug for Consensus<R> {
             .field("leader", &self.is_leader())
             .finish_non_exhaustive()
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 const STOPPED: Unavailable = Unavailable {

@@ -40,7 +40,7 @@ pub enum ProposeError {
     Unavailable(#[from] Unavailable),
     /// It may be carried out or not; propose it again with the same request id.
     #[error(
-        "no outcome within `{waited_ms}` ms: the command may still be carried out; repeat it under the same request id"
+        "no outcome after `{waited_ms}` ms: the command may still be carried out; repeat it under the same request id"
     )]
     Unknown {
         /// How long it was waited for.

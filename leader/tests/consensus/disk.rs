@@ -10,7 +10,11 @@ use redb::{BackendError, StorageBackend};
 
 /// Handles share one disk, as a process and its successor do.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Disk(Arc<Mutex<Platters>>);
+pub(crate) struct Disk {
+    platters: Arc<Mutex<Platters>>,
+    /// Held by a sync while it runs.
+    arm: Arc<Mutex<()>>,
+}
 
 #[derive(Default)]
 struct Platters {
@@ -48,6 +52,11 @@ impl Disk {
         self.platters().syncs_fail = true;
     }
 
+    /// Lets syncs hang until the guard is dropped.
+    pub(crate) fn hang(&self) -> MutexGuard<'_, ()> {
+        self.arm.lock().unwrap()
+    }
+
     pub(crate) fn writes(&self) -> u64 {
         self.platters().writes
     }
@@ -78,15 +87,19 @@ impl Disk {
                 }
             }
         }
-        Self(Arc::new(Mutex::new(Platters {
+        let left = Platters {
             now: left.clone(),
             synced: left,
             ..Platters::default()
-        })))
+        };
+        Self {
+            platters: Arc::new(Mutex::new(left)),
+            arm: Arc::default(),
+        }
     }
 
     fn platters(&self) -> MutexGuard<'_, Platters> {
-        self.0.lock().unwrap()
+        self.platters.lock().unwrap()
     }
 }
 
@@ -128,6 +141,7 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let _arm = self.arm.lock().unwrap();
         let mut platters = self.platters();
         platters.spend()?;
         if platters.syncs_fail {

@@ -82,6 +82,37 @@ async fn one_proposal_costs_one_sync_and_many_at_once_share_theirs() {
     assert_eq!(members(&consensus).len(), 250);
 }
 
+#[expect(
+    clippy::await_holding_lock,
+    reason = "the guard is the hanging disk; only the disk waits for it"
+)]
+// One thread: the timer only runs if a disk that hangs does not hold up the runtime.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_proposal_that_takes_too_long_is_unknown_and_may_still_be_carried_out() {
+    let limited = leader::Config {
+        propose_limit_ms: 300,
+        ..config(Path::new("memory"))
+    };
+    let disk = Disk::default();
+    let consensus = Consensus::open_on(limited, disk.clone(), Unconnected);
+    let consensus: Arc<Consensus> = Arc::new(consensus.await.unwrap());
+    let hang = disk.hang();
+    let proposer = Arc::clone(&consensus);
+    let proposal = tokio::spawn(async move { proposer.propose(member(5)).await });
+    let unknown = proposal.await.unwrap().unwrap_err();
+    assert!(
+        matches!(unknown, ProposeError::Unknown { waited_ms } if waited_ms >= 300),
+        "{unknown:?}"
+    );
+    assert!(members(&consensus).is_empty());
+
+    let mut applied = consensus.applied();
+    let before = *applied.borrow_and_update();
+    drop(hang);
+    applied.wait_for(|index| *index > before).await.unwrap();
+    assert_eq!(members(&consensus), [5]);
+}
+
 #[tokio::test]
 async fn reading_and_waiting_cost_no_write() {
     let disk = Disk::default();
