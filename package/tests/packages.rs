@@ -14,8 +14,8 @@ use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 
 use common::{Tree, check, private, ring, sample, signed, zip};
 use package::{
-    ArchiveError, Builder, Format, Limits, NameFault, SignError, Unpacked, ZipError, contents,
-    inspect, read_member, sign, source_hash, unpack, verify,
+    ArchiveError, Builder, Format, Limits, NameFault, SignError, Unpacked, VerifyError, ZipError,
+    contents, inspect, read_member, sign, source_hash, unpack, verify,
 };
 
 #[test]
@@ -236,6 +236,37 @@ fn buffers_do_not_grow_with_the_package() {
     )
     .unwrap();
     assert!(reader.read_max <= 256 * 1024, "{}", reader.read_max);
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_is_refused() {
+    /// Says that it ends one byte before it does.
+    struct Growing<R>(R);
+    impl<R: Read> Read for Growing<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+    impl<R: Seek> Seek for Growing<R> {
+        fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+            match to {
+                SeekFrom::End(offset) => self.0.seek(SeekFrom::End(offset - 1)),
+                other => self.0.seek(other),
+            }
+        }
+    }
+    let (mut package, _) = sample();
+    package.push(b'\n');
+    let keys = ring(&["one_tls.key"]);
+    let refused = verify(
+        &mut Growing(Cursor::new(&package)),
+        &keys,
+        &Limits::default(),
+    );
+    assert!(
+        matches!(refused, Err(VerifyError::Archive(ArchiveError::Changed))),
+        "{refused:?}"
+    );
 }
 
 #[test]

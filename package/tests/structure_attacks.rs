@@ -15,7 +15,7 @@ mod common;
 use std::io::Cursor;
 
 use common::{End, Raw, Tree, a, a_named, b, check, raw_zip, refused, signed_by_openssl, unpacked};
-use package::{ArchiveError, Limits, ZipError, contents, unpack};
+use package::{ArchiveError, Limits, VerifyError, ZipError, contents, unpack};
 
 #[test]
 fn several_disks_are_refused() {
@@ -206,6 +206,18 @@ fn a_directory_of_another_length_is_refused() {
         },
     );
     assert!(matches!(fewer, ZipError::Entry { index: 3, .. }), "{fewer}");
+}
+
+#[test]
+fn bytes_after_the_end_record_are_refused() {
+    let mut zip = raw_zip(&[a()], &End::default());
+    zip.extend(b"import evil\n");
+    let error = check(&signed_by_openssl(&zip)).unwrap_err();
+    let no_end = matches!(
+        error,
+        VerifyError::Archive(ArchiveError::Zip(ZipError::NoEndRecord))
+    );
+    assert!(no_end, "{error}");
 }
 
 #[test]
