@@ -91,6 +91,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     for path in &deleted {
         printer.note(format_args!("deleted {} (TLS_Keep_Limit)", path.display()));
     }
+    if let Some(note) = definition.note() {
+        printer.note(note);
+    }
     context.printer.report(&Wrote {
         path,
         name,

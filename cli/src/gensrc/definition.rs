@@ -13,8 +13,10 @@ use crate::{Exit, Failure, Printer};
 /// The definition that goes with the package.
 #[derive(Debug)]
 pub(crate) struct Definition {
+    /// Where the group's `.tli` belongs.
+    target: PathBuf,
     /// Its bytes, when they are to be copied.
-    copy: Option<(PathBuf, Vec<u8>)>,
+    copy: Option<Vec<u8>>,
     /// What it says; `None`: the group has no `.tli`.
     values: Option<GroupDefinition>,
 }
@@ -25,14 +27,22 @@ impl Definition {
         self.values.as_ref().and_then(|values| values.keep_limit)
     }
 
+    /// What a user may have forgotten.
+    pub(crate) fn note(&self) -> Option<String> {
+        let target = self.target.display();
+        let note = || format!("until `{target}` exists, a load of the package starts no actors");
+        self.values.is_none().then(note)
+    }
+
     /// Writes the copy into the directory; returns its path.
     ///
     /// # Errors
     /// `Failed` when it cannot be written.
     pub(crate) fn write(&self) -> Result<Option<&Path>, Failure> {
-        let Some((path, content)) = &self.copy else {
+        let Some(content) = &self.copy else {
             return Ok(None);
         };
+        let path = self.target.as_path();
         let folder = path.parent().unwrap_or(path);
         let written = tempfile::Builder::new()
             .prefix(".")
@@ -73,11 +83,8 @@ pub(crate) fn find(
         None if beside.is_file() => beside,
         None if target.is_file() => target.clone(),
         None => {
-            let target = target.display();
-            printer.note(format_args!(
-                "no `{group}.tli`: until `{target}` exists a load starts no actors"
-            ));
             return Ok(Definition {
+                target,
                 copy: None,
                 values: None,
             });
@@ -91,11 +98,11 @@ pub(crate) fn find(
     let copy = if is_target {
         None
     } else {
-        let content =
-            fs::read(&source).map_err(|cause| super::members::unreadable(&source, &cause))?;
-        Some((target, content))
+        let content = fs::read(&source);
+        Some(content.map_err(|cause| super::members::unreadable(&source, &cause))?)
     };
     Ok(Definition {
+        target,
         copy,
         values: Some(values),
     })

@@ -136,6 +136,8 @@ fn expand(sources: &Sources, word: &str) -> Result<Vec<PathBuf>, Failure> {
         )
         .hint("`**` must be a whole part of a path; write `[*]` for a star itself")
     };
+    // By itself first, so that a fault has its place in the word.
+    Pattern::new(word).map_err(|error| bad_word(&error))?;
     let pattern = pattern(&sources.root, word);
     let mut found = Vec::new();
     for entry in glob::glob_with(&pattern, OPTIONS).map_err(|error| bad_word(&error))? {
