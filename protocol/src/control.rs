@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::GroupDefinition;
 use crate::id::{ActorId, Incarnation, NodeId, RequestId, RoleId, SourceHash, Stamp};
+use crate::registry::HistoryEntry;
 
 /// First document of a connection, from the side that dialled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -382,6 +383,11 @@ pub enum Request {
     },
     /// The dead letters kept.
     DeadLetters,
+    /// What happened to a group.
+    History {
+        /// The group.
+        group: String,
+    },
     /// Stop the node.
     Shutdown,
 }
@@ -455,6 +461,11 @@ pub enum Response {
         total: u64,
         /// Those kept.
         kept: Vec<DeadLetter>,
+    },
+    /// What happened to a group.
+    History {
+        /// Oldest first.
+        entries: Vec<HistoryEntry>,
     },
     /// It was not done.
     Failed(RequestError),

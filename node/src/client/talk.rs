@@ -38,7 +38,7 @@ pub enum AskEnd {
 }
 
 impl Client {
-    /// Sends a literal and waits for the first message that comes back.
+    /// Sends a literal and waits for the first message that comes back, for ever without a limit.
     ///
     /// The text must be a literal: the actor reads it with `ast.literal_eval`. A late reply to an
     /// ask before this one is not taken for the answer.
@@ -52,12 +52,15 @@ impl Client {
         &mut self,
         target: Target,
         literal: &str,
-        timeout: Duration,
+        timeout: Option<Duration>,
     ) -> Result<Reply, AskEnd> {
         let asking = self.ask_for_ever(target, literal, timeout);
-        match tokio::time::timeout(timeout, asking).await {
+        let Some(limit) = timeout else {
+            return asking.await;
+        };
+        match tokio::time::timeout(limit, asking).await {
             Ok(end) => end,
-            Err(_elapsed) => Err(AskEnd::TimedOut(timeout)),
+            Err(_elapsed) => Err(AskEnd::TimedOut(limit)),
         }
     }
 
@@ -75,10 +78,11 @@ impl Client {
         &mut self,
         target: Target,
         literal: &str,
-        timeout: Duration,
+        timeout: Option<Duration>,
     ) -> Result<Reply, AskEnd> {
         let mut header = message(target, Flags::ASK);
-        header.deadline_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        let limit_ms = |limit: Duration| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        header.deadline_ms = timeout.map_or(0, |limit| limit_ms(limit).max(1));
         header.trace = TraceId(rand::random());
         let trace = header.trace;
         self.ended_asks.clear();

@@ -17,7 +17,7 @@ impl Client {
     pub async fn upload(
         &mut self,
         mut package: impl AsyncRead + Unpin,
-        request: &Request,
+        request: Request,
         mut sent: impl FnMut(u64),
     ) -> Result<Response, ClientError> {
         let sequence = self.next_request();
@@ -42,7 +42,7 @@ impl Client {
                 break;
             }
         }
-        self.finish_request(sequence, request).await
+        self.finish_request(sequence, &request).await
     }
 }
 

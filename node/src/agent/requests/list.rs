@@ -7,6 +7,7 @@ use protocol::SourceHash;
 use protocol::control::{ListedActor, ListedGroup, ListedSource, NodeStatus, Response};
 use protocol::registry::{Group, Slot, SlotState, Source, SourceState, State};
 
+use super::{Answer, refused};
 use crate::agent::node::Node;
 
 /// The groups that have loaded sources, or the one that is named.
@@ -87,6 +88,18 @@ fn listed_actor(state: &State, source: &Source, slot: &Slot) -> ListedActor {
         failed,
         state: shown.to_owned(),
     }
+}
+
+/// What happened to a group.
+pub(super) fn history(node: &Node, group: &str) -> Answer {
+    let entries = node
+        .replica
+        .read(|state| Some(state.groups.get(group)?.history.clone()));
+    let hint = Some("`director list` shows the groups");
+    let unknown = || refused(format!("nothing was ever loaded for the group `{group}`"), hint);
+    Ok(Response::History {
+        entries: entries.ok_or_else(unknown)?,
+    })
 }
 
 /// Who and what this node is.

@@ -62,6 +62,7 @@ async fn answer(
         Request::Resolve { target, group } => Ok(resolve::resolve(node, &target, group.as_deref())),
         Request::Status => Ok(list::status(node).await),
         Request::List { group } => Ok(list::list(node, group.as_deref())),
+        Request::History { group } => list::history(node, &group),
         Request::DeadLetters => {
             let (total, kept) = node.router.dead_letters().await;
             Ok(Response::DeadLetters { total, kept })
@@ -124,6 +125,7 @@ fn allowed(asked: &Asked) -> Result<(), RequestError> {
             | Request::Resolve { .. }
             | Request::Status
             | Request::List { .. }
+            | Request::History { .. }
             | Request::DeadLetters
     );
     let own_classes = matches!(
