@@ -324,3 +324,58 @@ async fn a_python_that_does_not_come_up_is_named() {
     );
     node.close().await;
 }
+
+#[tokio::test]
+async fn a_killed_agent_takes_its_busy_workers_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pids");
+    let agent = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "agent_of_the_test_above", "--nocapture"])
+        .env(PIDS_FILE, &file)
+        .stdout(std::process::Stdio::null())
+        .spawn();
+    let mut agent = agent.unwrap();
+    until("the actor is busy", || read(&file).is_some()).await;
+    let pids: Vec<u32> = read(&file)
+        .unwrap()
+        .split_whitespace()
+        .map(|pid| pid.parse().unwrap())
+        .collect();
+    assert!(pids.iter().all(|&pid| process(pid).is_some()));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    until("worker, forkserver and root have gone", || {
+        pids.iter()
+            .all(|&pid| process(pid).is_none_or(|(state, _)| state == 'Z'))
+    })
+    .await;
+}
+
+/// Runs as a process of its own, for the test above; without its variable there is none to end.
+#[tokio::test]
+async fn agent_of_the_test_above() {
+    let Some(file) = std::env::var_os(PIDS_FILE) else {
+        return;
+    };
+    let mut node = TestNode::start();
+    let setup = node.source(
+        "from thespian.actors import Actor\nclass A(Actor):\n    \
+         def receiveMessage(self, m, s):\n        print('busy')\n        while True: pass\n",
+    );
+    node.hosting.set_up(setup.clone()).await;
+    let (pid, mut worker) = node.started(&setup, "app.A").await;
+    worker.tell("'go'").await;
+    let (hosting, actor) = (node.hosting.clone(), worker.actor);
+    until("it is busy", || {
+        hosting.tail(actor).is_some_and(|tail| tail == "busy")
+    })
+    .await;
+    let (_, forkserver) = process(pid).unwrap();
+    let (_, root) = process(forkserver).unwrap();
+    let fresh = std::path::PathBuf::from(&file).with_extension("new");
+    std::fs::write(&fresh, format!("{pid} {forkserver} {root}")).unwrap();
+    std::fs::rename(fresh, file).unwrap();
+    std::future::pending::<()>().await;
+}
+
+const PIDS_FILE: &str = "HOSTING_TEST_PIDS";

@@ -92,7 +92,7 @@ const QUIET: Duration = Duration::from_millis(100);
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_dump_is_picked_out_of_other_output() {
         let (sender, lines) = mpsc::channel(20);
         for line in [
@@ -106,12 +106,12 @@ mod tests {
         ] {
             sender.try_send(line.to_owned()).unwrap();
         }
+        drop(sender);
         let text = collect(lines, ANSWER_LIMIT, QUIET).await;
         assert_eq!(
             text,
             "Thread 0x00007f (most recent call first):\n  File \"a.py\", line 1 in f\n\n\
              Current thread 0x00008f (most recent call first):\n  File \"b.py\", line 2 in g"
         );
-        drop(sender);
     }
 }

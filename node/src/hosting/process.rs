@@ -60,6 +60,11 @@ impl Fates {
         self.lock().contains_key(&pid)
     }
 
+    fn followed(&self) -> impl Iterator<Item = u32> + use<> {
+        let pids: Vec<u32> = self.lock().keys().copied().collect();
+        pids.into_iter()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, watch::Sender<Option<i32>>>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,12 +108,11 @@ impl Reaper {
         let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while let Some((pid, _)) = ended(Id::All, peek) {
             if !fates.knows(pid) && !self.is_unclaimed(pid) {
+                // The kernel shows one zombie at a time, and others wait behind this one.
+                fates.followed().for_each(|one| collect(fates, one));
                 return true;
             }
-            let one = Id::Pid(Pid::from_raw(pid.cast_signed()));
-            if let Some((pid, status)) = ended(one, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-                fates.settle(pid, status);
-            }
+            collect(fates, pid);
             self.unclaimed.remove(&pid);
         }
         self.unclaimed.clear();
@@ -118,6 +122,14 @@ impl Reaper {
     fn is_unclaimed(&mut self, pid: u32) -> bool {
         let first_seen = self.unclaimed.entry(pid).or_insert_with(Instant::now);
         first_seen.elapsed() > CLAIM_GRACE
+    }
+}
+
+/// Reaps this process if it is a child that has ended.
+fn collect(fates: &Fates, pid: u32) {
+    let one = Id::Pid(Pid::from_raw(pid.cast_signed()));
+    if let Some((pid, status)) = ended(one, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+        fates.settle(pid, status);
     }
 }
 
