@@ -1,15 +1,9 @@
 //! Messages between workers and clients over real sockets.
-#![expect(
-    clippy::tests_outside_test_module,
-    reason = "an integration test is one test module"
-)]
 
-mod router_support;
-
+use crate::support::{Node, text};
 use node::router::{AgentEvent, CallerKind, Rights};
 use protocol::control::{Notice, Request, Response};
 use protocol::{ActorId, FrameKind, TargetKind};
-use router_support::{Node, text};
 
 #[tokio::test]
 async fn messages_go_between_two_workers_and_a_client() {

@@ -1,0 +1,212 @@
+//! Who may connect to the router, and what a bad connection costs: itself.
+
+use std::io::Read;
+
+use crate::support::{Line, Node, hello, text};
+use node::router::{AgentEvent, Limits, Rights};
+use protocol::control::{ConnectionRole, Request};
+use protocol::{ActorId, Frame, FrameKind, Header, PayloadKind};
+use tokio::io::AsyncWriteExt;
+
+fn impatient() -> Limits {
+    Limits {
+        greeting_ms: 200,
+        greeting_max: 2,
+        ..Limits::default()
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_rights_is_told_what_to_do() {
+    let node = Node::with(Limits::default(), |_| None);
+    let hello = hello(ConnectionRole::Client, None);
+    let mut line = Line::dial(node.control(), &hello).await;
+    let answer = line.next().await;
+    assert_eq!(answer.header.kind, FrameKind::Response);
+    let answer = text(&answer);
+    assert!(
+        answer.contains("forbidden") && answer.contains("clientgroup.cfg"),
+        "{answer}"
+    );
+    line.ends().await;
+}
+
+#[tokio::test]
+async fn another_protocol_version_is_named() {
+    let node = Node::new();
+    let mut hello = hello(ConnectionRole::Client, None);
+    hello.protocol = 99;
+    let mut line = Line::dial(node.control(), &hello).await;
+    let answer = text(&line.next().await);
+    assert!(answer.contains("`99`"), "{answer}");
+    line.ends().await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_once_and_only_if_known() {
+    let mut node = Node::new();
+    let stranger = hello(ConnectionRole::Worker, Some("guess".to_owned()));
+    let mut line = Line::dial(node.workers(), &stranger).await;
+    assert!(text(&line.next().await).contains("expects no worker"));
+    line.ends().await;
+    let record = node.expect(ActorId::NONE);
+    let mut worker = node.connect(&record).await;
+    assert_eq!(worker.address, record.actor);
+    let again = hello(ConnectionRole::Worker, Some(record.token.clone()));
+    let mut line = Line::dial(node.workers(), &again).await;
+    assert!(text(&line.next().await).contains("expects no worker"));
+    line.ends().await;
+    worker.notice(&protocol::control::Notice::Started).await;
+    node.until(|event| matches!(event, AgentEvent::Started { .. }))
+        .await;
+}
+
+#[tokio::test]
+async fn each_socket_takes_its_own_kind_only() {
+    let node = Node::new();
+    let doors = [
+        (node.control(), ConnectionRole::Worker),
+        (node.control(), ConnectionRole::Forkserver),
+        (node.workers(), ConnectionRole::Client),
+    ];
+    for (path, role) in doors {
+        let mut line = Line::dial(path, &hello(role, None)).await;
+        assert!(text(&line.next().await).contains("may not connect to this socket"));
+        line.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed_and_too_many_are_not_let_in() {
+    let node = Node::with(impatient(), |_| Some(Rights::Use));
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(
+            tokio::net::UnixStream::connect(node.control())
+                .await
+                .unwrap(),
+        );
+    }
+    for stream in silent {
+        let mut stream = stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        let ended = tokio::task::spawn_blocking(move || stream.read(&mut [0; 8]));
+        assert_eq!(ended.await.unwrap().unwrap_or(0), 0);
+    }
+    // There is room again.
+    drop(node.client().await);
+}
+
+#[tokio::test]
+async fn garbage_ends_its_own_connection_only() {
+    let mut node = Node::new();
+    let mut witness = node.client().await;
+    let mut early = tokio::net::UnixStream::connect(node.control())
+        .await
+        .unwrap();
+    early.write_all(&[0xff; 400]).await.unwrap();
+    let mut late = node.client().await;
+    late.stream.write_all(&[0xee; 400]).await.unwrap();
+    late.ends().await;
+    let mut forger = node.client().await;
+    let mut frame = forger.message(protocol::TargetKind::Actor, witness.address.0, b"x");
+    frame.header.sender = witness.address;
+    forger.frame(&frame).await;
+    forger.ends().await;
+    let gone = forger.address;
+    node.until(|event| matches!(event, AgentEvent::ClientGone { client } if *client == gone))
+        .await;
+    let own = witness.address;
+    witness.send(own, b"still here").await;
+    assert_eq!(witness.take().await.payload, b"still here");
+}
+
+#[tokio::test]
+async fn forkservers_and_standard_output_are_handed_over() {
+    let mut node = Node::new();
+    let token = Some("secret of the hosting".to_owned());
+    let mut line = Line::dial(node.workers(), &hello(ConnectionRole::Stdio, token.clone())).await;
+    line.stream.write_all(b"printed").await.unwrap();
+    let event = node
+        .until(|event| matches!(event, AgentEvent::Stdio(_)))
+        .await;
+    let AgentEvent::Stdio(mut handover) = event else {
+        unreachable!()
+    };
+    assert_eq!(handover.hello.token, token);
+    assert_eq!(handover.pid, std::process::id());
+    line.stream.shutdown().await.unwrap();
+    handover.stream.set_nonblocking(false).unwrap();
+    let mut rest = Vec::new();
+    handover.stream.read_to_end(&mut rest).unwrap();
+    assert_eq!([handover.read_ahead, rest].concat(), b"printed");
+
+    let forkserver = hello(ConnectionRole::Forkserver, token.clone());
+    let line = Line::open(node.workers(), &forkserver).await;
+    assert!(line.address.is_none());
+    let event = node
+        .until(|event| matches!(event, AgentEvent::Forkserver(_)))
+        .await;
+    let AgentEvent::Forkserver(handover) = event else {
+        unreachable!()
+    };
+    assert_eq!(handover.hello.token, token);
+}
+
+fn chunk(sequence: u64, payload: Vec<u8>) -> Frame {
+    let mut header = Header::control(FrameKind::Upload, sequence);
+    header.payload_kind = PayloadKind::Raw;
+    Frame::new(header, payload)
+}
+
+#[tokio::test]
+async fn an_upload_comes_before_its_request_and_holds_back_its_client_only() {
+    let mut node = Node::new();
+    let mut client = node.client().await;
+    let mut other = node.client().await;
+    let upload = tokio::spawn(async move {
+        for n in 0..64 {
+            client.frame(&chunk(5, vec![n; 200_000])).await;
+        }
+        client.request(5, &Request::Status).await;
+        client
+    });
+    let event = node
+        .until(|event| matches!(event, AgentEvent::Upload { .. }))
+        .await;
+    let AgentEvent::Upload {
+        sequence: 5,
+        mut chunks,
+        ..
+    } = event
+    else {
+        unreachable!()
+    };
+    // Nobody takes the chunks, and yet the others are served.
+    let own = other.address;
+    other.send(own, b"served").await;
+    assert_eq!(other.take().await.payload, b"served");
+    for n in 0..64 {
+        assert!(chunks.recv().await.unwrap() == vec![n; 200_000]);
+    }
+    assert_eq!(chunks.recv().await, None);
+    node.until(|event| matches!(event, AgentEvent::Request { sequence: 5, .. }))
+        .await;
+    drop(upload.await.unwrap());
+}
+
+#[tokio::test]
+async fn an_upload_without_rights_leads_nowhere() {
+    let mut node = Node::with(Limits::default(), |_| Some(Rights::Use));
+    let mut client = node.client().await;
+    client.frame(&chunk(5, vec![1; 1000])).await;
+    client.request(5, &Request::Status).await;
+    let upload_or_request = |event: &AgentEvent| {
+        matches!(
+            event,
+            AgentEvent::Upload { .. } | AgentEvent::Request { .. }
+        )
+    };
+    let event = node.until(upload_or_request).await;
+    assert!(matches!(event, AgentEvent::Request { sequence: 5, .. }));
+}
