@@ -21,6 +21,11 @@ INCARNATION = 7
 WINDOW = 1 << 20
 
 
+def tagged(number, op, fields):
+    """A request as serde writes it: the tag first."""
+    return wire.control_frame(wire.REQUEST, number, control.encode(dict({"op": op}, **fields)))
+
+
 class Connection:
     def __init__(self, sock):
         sock.setblocking(False)
@@ -433,7 +438,7 @@ class FakeNode:
     def to_server(self, server, op, fields, on_answer):
         self.number += 1
         self.pending[(server, self.number)] = on_answer or (lambda _answer: None)
-        self.put(server, control.request(self.number, op, **fields))
+        self.put(server, tagged(self.number, op, fields))
 
     # For tests
 

@@ -31,7 +31,7 @@ VALUES = (
     -7,
     1.5,
     1 - 2j,
-    "it's \"quoted\" \n \ud800 é",
+    'it\'s "quoted" \n \ud800 é',
     b"\x00\xff",
     (),
     (1,),

@@ -186,7 +186,7 @@ class Endpoint:
         if flags:
             prefix = wire.prefix(flags, wire.PICKLE, deadline, self.own, key, self.incarnation)
         head = wire.MESSAGE.pack(size, prefix, lane.sequence, wire.NO_SOURCE, wire.NO_TRACE)
-        if size < link.BATCH_BYTES:
+        if size < link.JOIN_BYTES:
             current.send_now(head + payload)
         else:
             current.queue(head)
@@ -206,7 +206,9 @@ class Endpoint:
                 if not isinstance(message, ActorSystemMessage) or _is_for_programs(message):
                     return message
                 continue
-            if self._ask_ended or self._closing:
+            if self._closing:
+                raise link.Closed("the node is closing")
+            if self._ask_ended:
                 return None
             current.report_window_if(link.flow.RIDE_BYTES)
             current.flush()

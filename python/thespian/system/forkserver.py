@@ -15,14 +15,15 @@ import signal
 import site
 import socket
 import sys
-import tempfile
 import traceback
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
-from thespian.system import control, main_module, preparing, process, trust, wire, worker
+from thespian.system import control, main_module, preparing, process, trust, warmup, wire, worker
 
 # Given on the command line after an exec: the descriptor that holds the state to go on with.
 RESUME = "resume"
+# How the node's request to fork a worker begins.
+_SPAWN = b'{"op":"spawn"'
 
 
 def main(socket_path: str, token: str, folder: str, parent: Optional[str] = None) -> None:
@@ -33,6 +34,7 @@ def main(socket_path: str, token: str, folder: str, parent: Optional[str] = None
     extra = trust.additions(os.environ.pop(trust.ALLOW_VARIABLE, None))
     sys.path.remove(folder)
     _add_packages()
+    warmup.run()
     process.die_with(int(parent) if parent else os.getppid())
     server = Forkserver(socket_path, folder, extra)
     server.connect(token)
@@ -55,7 +57,7 @@ class Forkserver:
         self._path: List[str] = []
         # Why each actor imports for itself, once that is known.
         self._per_actor: Optional[str] = None
-        self._children: Dict[int, str] = {}
+        self._children: Set[int] = set()
         self._finishing = False
         self._received = bytearray()
 
@@ -69,9 +71,12 @@ class Forkserver:
         self._wake, self._wake_write = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wake_write, False)
+        self._watch_children()
+        process.freeze()
+
+    def _watch_children(self) -> None:
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        process.freeze()
 
     def run(self) -> None:
         """Answers requests until the node goes, or says that it is enough."""
@@ -102,8 +107,19 @@ class Forkserver:
             payload = bytes(self._received[wire.HEADER_BYTES : size])
             del self._received[:size]
             if header[wire.KIND] == wire.REQUEST:
-                self._answer(header[wire.SEQUENCE], control.decode(payload))
+                self._request(header[wire.SEQUENCE], payload)
         return bool(data)
+
+    def _request(self, sequence: int, payload: bytes) -> None:
+        # What is written here between two forks is lost to the memory that workers share:
+        # a worker reads its own specification.
+        if payload.startswith(_SPAWN):
+            try:
+                self._spawn(sequence, payload)
+            except OSError as error:
+                self._fail(sequence, "no process could be forked: %s" % error)
+        else:
+            self._answer(sequence, control.decode(payload))
 
     def _answer(self, sequence: int, request: control.Document) -> None:
         op = request.get("op")
@@ -111,7 +127,7 @@ class Forkserver:
             if op == "fork":
                 self._fork_origin(sequence, request)
             elif op == "spawn":
-                self._spawn(sequence, request)
+                self._spawn(sequence, control.encode(request))
             elif op == "prepare":
                 self._prepare(sequence, request)
             elif op == "finish":
@@ -129,7 +145,7 @@ class Forkserver:
     # Children
 
     def _fork_origin(self, sequence: int, request: control.Document) -> None:
-        pid = self._fork(sequence, "forkserver")
+        pid = self._fork(sequence)
         if pid:
             return
         server = Forkserver(self._socket_path, self._folder, self._extra)
@@ -141,21 +157,22 @@ class Forkserver:
             traceback.print_exc()
         process.end(1)
 
-    def _spawn(self, sequence: int, request: control.Document) -> None:
-        pid = self._fork(sequence, request["actor"])
+    def _spawn(self, sequence: int, payload: bytes) -> None:
+        pid = self._fork(sequence)
         if pid:
             return
         os.setpgid(0, 0)
         process.seed_afresh()
-        source = self._path[0] if self._path and "source" in request["origin"] else None
-        worker.main(request, self._socket_path, trust.Rule(self._extra, source))
+        spec = control.decode(payload)
+        source = self._path[0] if self._path and "source" in spec["origin"] else None
+        worker.main(spec, self._socket_path, trust.Rule(self._extra, source))
 
-    def _fork(self, sequence: int, what: str) -> int:
+    def _fork(self, sequence: int) -> int:
         """Forks; the parent has answered then, the child has left what is the parent's."""
         parent = os.getpid()
         pid = os.fork()
         if pid:
-            self._children[pid] = what
+            self._children.add(pid)
             self._sock.sendall(control.answer(sequence, "forked", pid=pid))
             return pid
         try:
@@ -181,7 +198,8 @@ class Forkserver:
                 return
             if pid == 0:
                 return
-            if self._children.pop(pid, None) is not None:
+            if pid in self._children:
+                self._children.remove(pid)
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
                 self._sock.sendall(control.notice("child_ended", pid=pid, status=code))
 
@@ -205,6 +223,7 @@ class Forkserver:
             classes = preparing.look(request)
             self._per_actor = process.traces_of_import(before)
             replace = self._per_actor is not None
+            self._watch_children()
         else:
             self._per_actor = self._per_actor or "'Preload' is False"
             classes, replace = preparing.look_in_child(request), False
@@ -226,14 +245,13 @@ class Forkserver:
             "origin": self._origin,
             "path": self._path,
             "per_actor": self._per_actor,
-            "children": {str(pid): what for pid, what in self._children.items()},
+            "children": sorted(self._children),
             "sock": self._sock.fileno(),
             "received": self._received.hex(),
         }
-        file = tempfile.TemporaryFile()
-        file.write(json.dumps(state).encode())
-        file.flush()
-        keep = [file.fileno(), self._sock.fileno()]
+        place = os.memfd_create("director-forkserver")
+        os.write(place, json.dumps(state).encode())
+        keep = [place, self._sock.fileno()]
         process.close_all_but(keep)
         for descriptor in keep:
             os.set_inheritable(descriptor, True)
@@ -241,13 +259,13 @@ class Forkserver:
             "import sys; sys.path.insert(0, sys.argv[3]); "
             "from thespian.system import forkserver; forkserver.main(*sys.argv[1:4])"
         )
-        command = ["-I", "-S", "-c", text, str(file.fileno()), RESUME, self._folder]
+        command = ["-I", "-S", "-c", text, str(place), RESUME, self._folder]
         os.execv(sys.executable, [sys.executable, *command])
 
     def restore(self, state: Dict[str, Any]) -> None:
         """Goes on where ``_start_over`` left off."""
         self._per_actor = state["per_actor"]
-        self._children = {int(pid): what for pid, what in state["children"].items()}
+        self._children = set(state["children"])
         self._received = bytearray.fromhex(state["received"])
         os.set_inheritable(state["sock"], False)
         self._adopt(socket.socket(fileno=state["sock"]))
@@ -261,6 +279,7 @@ def _resume(descriptor: int, folder: str) -> None:
         state = json.load(file)
     sys.path.remove(folder)
     _add_packages()
+    warmup.run()
     server = Forkserver(state["socket_path"], folder, state["extra"])
     server.become(state["origin"], state["path"])
     server.restore(state)

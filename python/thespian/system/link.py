@@ -18,6 +18,8 @@ from thespian.system import control, flow, wire
 
 BUFFER_BYTES = 256 << 10
 BATCH_BYTES = 64 << 10
+# Header and payload up to this length are joined: cheaper than a write of its own.
+JOIN_BYTES = 1 << 20
 _HEADER_BYTES = wire.HEADER_BYTES
 _unpack = wire.HEADER.unpack_from
 # Header, payload, bytes to report once it is handled.

@@ -4,12 +4,9 @@ Not here: what is said on the connection (``endpoint``).
 """
 
 import os
-import shutil
 import socket
 import stat
-import subprocess
 import sys
-import tempfile
 import time
 from typing import List, Optional
 
@@ -33,7 +30,7 @@ def socket_paths(port: int) -> List[str]:
     if runtime:
         paths.append(os.path.join(runtime, "director", name))
     folder = "director-%d" % os.getuid()
-    paths.append(os.path.join(tempfile.gettempdir(), folder, name))
+    paths.append(os.path.join(os.environ.get("TMPDIR") or "/tmp", folder, name))
     return paths
 
 
@@ -83,12 +80,17 @@ def binary() -> Optional[str]:
     named = os.environ.get(BINARY_VARIABLE)
     if named:
         return named
+    import shutil
+
     beside = os.path.join(os.path.dirname(sys.executable or ""), "director")
     return beside if os.access(beside, os.X_OK) else shutil.which("director")
 
 
 def start(port: int) -> None:
     """Starts a node with this admin port; raises ActorSystemStartupFailure."""
+    # Here, because forkservers import this file as well and start nothing.
+    import subprocess
+
     program = binary()
     if program is None:
         raise ActorSystemStartupFailure(

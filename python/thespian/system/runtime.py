@@ -105,8 +105,10 @@ class Runtime:
         size = _HEADER_REST + len(payload)
         lane.bytes += size + 4
         head = _pack(size, prefix, lane.sequence, self.source, self.trace)
-        self._write(head + payload if size < link.BATCH_BYTES else head, size)
-        if size >= link.BATCH_BYTES:
+        if size < link.JOIN_BYTES:
+            self._write(head + payload, size)
+        else:
+            self.link.queue(head)
             self.link.queue(payload)
             self.flush()
 
@@ -127,7 +129,7 @@ class Runtime:
 
     def _write(self, frame: bytes, size: int) -> None:
         self.sends += 1
-        if self.sends <= EAGER_SENDS and size < link.BATCH_BYTES:
+        if self.sends <= EAGER_SENDS:
             self.link.send_now(frame)
             return
         self.link.queue(frame)

@@ -4,15 +4,13 @@ Not here: what the actor can do (``runtime``), forking (``forkserver``).
 """
 
 import copy
-import faulthandler
 import heapq
 import logging
 import os
 import signal
-import sys
 import time
 import traceback
-from typing import Any, Dict, List, Optional, TextIO
+from typing import Any, Dict, List, Optional
 
 from thespian import actors
 from thespian.system import (
@@ -68,17 +66,6 @@ def _take_output(socket_path: str, token: str) -> None:
     os.dup2(output.fileno(), 1)
     os.dup2(output.fileno(), 2)
     output.close()
-    sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc]
-    faulthandler.enable(all_threads=True)
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
-    if not logging.root.handlers:
-        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-
-
-def _stream(descriptor: int) -> TextIO:
-    # A new one: the forkserver's was made for another kind of file.
-    return open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 class Worker:
@@ -94,14 +81,18 @@ class Worker:
         # None while the actor runs; then whether it has to wait for its children.
         self._ending: Optional[bool] = None
 
-    def run(self) -> int:
-        """Until the actor has ended; the process's exit status."""
+    def run(self, own_process: bool = True) -> int:
+        """Until the actor has ended; the process's exit status.
+
+        Without a process of its own it leaves signals alone.
+        """
         failure = self._construct()
         if failure is not None:
             self._link.send_now(control.notice("start_failed", **failure))
             return 1
-        self._listen_to_signals()
-        os.register_at_fork(after_in_child=self._after_fork)
+        if own_process:
+            self._listen_to_signals()
+            os.register_at_fork(after_in_child=self._after_fork)
         self._link.send_now(control.notice("started"))
         self._loop()
         return 0
