@@ -7,70 +7,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, Fatal, RaftError};
 use openraft::network::RaftNetworkFactory;
-use openraft::{AsyncRuntime, Instant as _, Raft, ServerState, SnapshotPolicy, TokioRuntime};
-use protocol::ConventionId;
+use openraft::{AsyncRuntime, Instant as _, Raft, ServerState, TokioRuntime};
 use protocol::registry::{Command, Outcome, State};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batch::{self, Answer, Proposal};
+use super::config::{Config, Timing};
 use super::error::{FatalError, OpenError, ProposeError, ReadError, Unavailable};
-use super::file::{FileError, FileOpenError, Identity, RaftFile, on_disk};
+use super::file::{FileError, Identity, RaftFile, on_disk};
 use super::log::LogStore;
 use super::machine::{Machine, Replica};
-use super::types::{Index, RaftId, TypeConfig, Voter};
-
-/// How a node takes up its part.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The voter's file, `state/raft.redb`.
-    pub path: PathBuf,
-    /// What to do where there is no file yet.
-    pub start: Start,
-    /// This node, as other voters are to know it.
-    pub voter: Voter,
-    /// Heartbeats and elections.
-    pub timing: Timing,
-    /// Entries between two snapshots.
-    pub snapshot_entries: u64,
-    /// Entries kept behind a snapshot, for voters that lag a little.
-    pub kept_entries: u64,
-    /// How long a proposal is waited for before its outcome is called unknown.
-    pub propose_limit_ms: u64,
-}
-
-/// What to do where there is no file yet. A file that exists is always taken up again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// Found the convention with this id, as its single voter.
-    Found(ConventionId),
-    /// Wait for the leader to fill the log; a file of another identity is refused.
-    Join(Identity),
-    /// There must be a file.
-    Resume,
-}
-
-/// Heartbeats and elections. Growing from one voter to three opens the consensus anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Timing {
-    /// The single voter: no heartbeat, no timer, elected at once.
-    Alone,
-    /// One of several.
-    Quorum {
-        /// Between two heartbeats.
-        heartbeat_ms: u64,
-        /// Shortest time without a leader before an election.
-        election_min_ms: u64,
-        /// Longest such time, and the lease of a leader.
-        election_max_ms: u64,
-    },
-}
+use super::types::{Index, TypeConfig};
 
 /// One node's part in the consensus. End it with [`Consensus::shutdown`]: dropping it only closes
 /// the file.
@@ -84,68 +37,6 @@ pub struct Consensus<R: AsyncRuntime = TokioRuntime> {
     // an election, and only such an entry proves that nobody else led meanwhile.
     confirmed: watch::Sender<bool>,
 }
-
-impl Config {
-    /// A single voter with the usual limits.
-    #[must_use]
-    pub fn single(path: PathBuf, start: Start, voter: Voter) -> Self {
-        Self {
-            path,
-            start,
-            voter,
-            timing: Timing::Alone,
-            snapshot_entries: 5_000,
-            kept_entries: 1_000,
-            propose_limit_ms: 10_000,
-        }
-    }
-
-    fn create(&self) -> Option<Identity> {
-        match self.start {
-            Start::Found(convention) => Some(Identity {
-                convention,
-                recovery_epoch: 0,
-                raft: RaftId::FOUNDER,
-                founder: true,
-            }),
-            Start::Join(identity) => Some(identity),
-            Start::Resume => None,
-        }
-    }
-
-    fn openraft(&self, identity: Identity) -> openraft::Config {
-        let (heartbeat_ms, election_min_ms, election_max_ms) = match self.timing {
-            Timing::Alone => ALONE_MS,
-            Timing::Quorum {
-                heartbeat_ms,
-                election_min_ms,
-                election_max_ms,
-            } => (heartbeat_ms, election_min_ms, election_max_ms),
-        };
-        let timed = self.timing != Timing::Alone;
-        openraft::Config {
-            cluster_name: identity.convention.to_string(),
-            heartbeat_interval: heartbeat_ms,
-            election_timeout_min: election_min_ms,
-            election_timeout_max: election_max_ms,
-            install_snapshot_timeout: SNAPSHOT_LIMIT_MS,
-            replication_lag_threshold: self.snapshot_entries.saturating_mul(2),
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_entries),
-            max_in_snapshot_log_to_keep: self.kept_entries,
-            purge_batch_size: self.kept_entries.clamp(1, 256),
-            enable_tick: timed,
-            enable_heartbeat: timed,
-            enable_elect: timed,
-            ..openraft::Config::default()
-        }
-    }
-}
-
-/// openraft's ticker turns over even when it is switched off: once an hour then.
-const ALONE_MS: (u64, u64, u64) = (2_400_000, 2_400_001, 2_400_002);
-
-/// A snapshot of the largest registry planned for must pass over a slow link.
-const SNAPSHOT_LIMIT_MS: u64 = 60_000;
 
 impl<R: AsyncRuntime> Consensus<R> {
     /// Opens the voter's file and takes part. A single voter leads when this returns, and the
@@ -179,7 +70,7 @@ impl<R: AsyncRuntime> Consensus<R> {
     where
         N: RaftNetworkFactory<TypeConfig<R>>,
     {
-        check_identity(&config, file.identity())?;
+        config.check_identity(file.identity())?;
         let file = Arc::new(file);
         let opened = Self::launch(&config, Arc::clone(&file), network).await;
         if opened.is_err() {
@@ -349,7 +240,7 @@ impl<R: AsyncRuntime> Consensus<R> {
     }
 
     /// Stops; the file can be opened anew when this returns. Proposals under way become unknown.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         self.stop().await;
     }
 
@@ -437,14 +328,3 @@ const STOPPED: Unavailable = Unavailable {
     reason: "this node is stopping",
     not_leader: None,
 };
-
-fn check_identity(config: &Config, found: Identity) -> Result<(), FileOpenError> {
-    match config.start {
-        Start::Join(wanted) if wanted != found => Err(FileOpenError::Foreign {
-            path: config.path.clone(),
-            found: found.to_string(),
-            wanted: wanted.to_string(),
-        }),
-        _ => Ok(()),
-    }
-}

@@ -1,7 +1,10 @@
 //! openraft over one redb file: the map.
 
+mod config;
+pub use config::{Config, Start, Timing};
+
 mod consensus;
-pub use consensus::{Config, Consensus, Start, Timing};
+pub use consensus::Consensus;
 
 mod error;
 pub use error::{FatalError, OpenError, ProposeError, ReadError, Unavailable};

@@ -20,7 +20,8 @@ use protocol::{ConventionId, Incarnation, NodeId, Stamp};
 use redb::backends::InMemoryBackend;
 use tokio::time::timeout;
 
-use super::consensus::{Config, Consensus, Start, Timing};
+use super::config::{Config, Start, Timing};
+use super::consensus::Consensus;
 use super::error::{ProposeError, ReadError};
 use super::file::Identity;
 use super::types::{RaftId, TypeConfig, Voter};
