@@ -280,6 +280,7 @@ impl Agent {
         {
             tracing::warn!("tasks were left behind at the stop");
         }
+        node.replica.shutdown().await;
         let record = self.record;
         remove_sockets(&record.socket, record.port);
         if let Err(cause) = node.directory.state().remove_record(record.incarnation) {
