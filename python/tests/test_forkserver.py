@@ -225,3 +225,45 @@ def test_the_operator_allows_classes_by_the_environment(tmp_path, monkeypatch):
         system._core.endpoint.close()
     finally:
         node.stop()
+
+
+def test_a_worker_ends_when_its_connection_does(node, system):
+    actor = teller(system)
+    pid = pid_of(system, actor)
+    connection = node.actors[actor._key].connection
+    node.call(lambda: connection.sock.shutdown(2))
+    gone(pid)
+
+
+def test_a_handler_may_end_the_process(node, system):
+    actor = teller(system)
+    pid = pid_of(system, actor)
+    assert system.ask(actor, ("quit", 5), 10) == "bye"
+    node.until(lambda: {"notice": "child_ended", "pid": pid, "status": 5} in node.notices)
+
+
+def test_processes_show_what_they_are(node, system):
+    pid = pid_of(system, teller(system))
+
+    def name(pid):
+        with open("/proc/%d/comm" % pid) as file:
+            return file.read().strip()
+
+    assert name(pid) == "Teller"
+    assert name(forkserver_pid(pid)) == "forkserver"
+
+
+def test_a_failed_worker_leaves_its_forkserver_as_it_was(node, system):
+    server = forkserver_pid(pid_of(system, teller(system)))
+    for _ in range(3):
+        answer = node.prepare(FOO, ["foo.acting.Raises"])
+        assert answer["classes"][0]["class"] == "foo.acting.Raises"
+        system.ask(teller(system), ("child", "foo.acting.Raises"), 10)
+    assert forkserver_pid(pid_of(system, teller(system))) == server
+
+
+def test_idle_actors_report_what_they_took(node, system):
+    actor = teller(system)
+    system.ask(actor, ("calls",), 10)
+    connection = node.actors[actor._key].connection
+    node.until(lambda: connection.outstanding == 0)

@@ -136,3 +136,15 @@ def test_forgotten_targets_keep_ascending_numbers(monkeypatch):
     lanes.open(b"x" * 16, b"a" * 16, 1)
     assert lanes.get(b"\0" * 16) is None
     assert lanes.open(b"\0" * 16, b"a" * 16, 1).sequence == 2
+
+
+def test_a_full_inbox_reports_nothing_more(pair, monkeypatch):
+    made, far = pair
+    monkeypatch.setattr(flow, "INBOX_BYTES_MAX", 1000)
+    size = len(frame(b"x" * 388))
+    far.sendall(frame(b"x" * 388) * 4)
+    made.wait(5)
+    made.pump()
+    assert made.owed == 2 * size and made.inbox_bytes == 4 * size
+    assert [made.take()[2] for _ in range(4)] == [0, 0, size, size]
+    assert made.inbox_bytes == 0

@@ -28,6 +28,8 @@ _SPAWN = b'{"op":"spawn"'
 
 def main(socket_path: str, token: str, folder: str, parent: Optional[str] = None) -> None:
     """Runs the root forkserver; its arguments are those of the bootstrap."""
+    sys.argv[1:] = []
+    process.name("forkserver")
     if token == RESUME:
         _resume(int(socket_path), folder)
         return
@@ -161,11 +163,17 @@ class Forkserver:
         pid = self._fork(sequence)
         if pid:
             return
-        os.setpgid(0, 0)
-        process.seed_afresh()
-        spec = control.decode(payload)
-        source = self._path[0] if self._path and "source" in spec["origin"] else None
-        worker.main(spec, self._socket_path, trust.Rule(self._extra, source))
+        # Whatever happens, the child does not go on as a forkserver.
+        try:
+            os.setpgid(0, 0)
+            process.seed_afresh()
+            spec = control.decode(payload)
+            process.name(spec["class"].rpartition(".")[2])
+            source = self._path[0] if self._path and "source" in spec["origin"] else None
+            worker.main(spec, self._socket_path, trust.Rule(self._extra, source))
+        except BaseException:
+            traceback.print_exc()
+        process.end(1)
 
     def _fork(self, sequence: int) -> int:
         """Forks; the parent has answered then, the child has left what is the parent's."""

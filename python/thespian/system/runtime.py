@@ -170,8 +170,11 @@ class Runtime:
     def finish(self) -> None:
         """A handler has ended: what it sent is written."""
         self._in_handler = False
-        self.link.report_window_if(flow.RIDE_BYTES)
-        self.flush()
+        if self.link.owed >= flow.RIDE_BYTES:
+            self.link.report_window()
+            self.flush()
+        elif self._collected:
+            self.flush()
 
     def _arm_flusher(self) -> None:
         if self._flusher is None:

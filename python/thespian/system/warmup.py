@@ -5,12 +5,15 @@ So output, logging and fault handler are set up here, and an actor is run once t
 the interpreter adapts the code that ran.
 """
 
+import copy
 import faulthandler
+import inspect
 import logging
 import pickle
 import signal
 import socket
 import sys
+import traceback
 from typing import Any, TextIO
 
 from thespian.actors import Actor
@@ -37,6 +40,7 @@ def run() -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     _dial()
+    _fail()
     near, far = socket.socketpair()
     try:
         _live(near, far)
@@ -62,6 +66,16 @@ def _dial() -> None:
     for _ in range(MESSAGES):
         hello = control.hello("worker", "none")
         control.decode(hello[wire.HEADER_BYTES :])
+
+
+def _fail() -> None:
+    """What a failing handler leads to; parts of the standard library load at first use only."""
+    try:
+        copy.deepcopy({})
+        raise ValueError("warm")
+    except ValueError:
+        traceback.format_exc()
+    inspect.signature(worker.Worker.__init__)
 
 
 def _live(near: socket.socket, far: socket.socket) -> None:

@@ -307,10 +307,9 @@ class Worker:
             ref.flush()
             while ref.children:
                 self._await_children()
-        ref.begin()
         self._link.queue(control.notice("exiting"))
         self._link.report_window()
-        ref.finish()
+        ref.flush()
 
     def _await_children(self) -> None:
         frame = self._link.take()

@@ -75,6 +75,10 @@ class Teller(Actor):
         if count:
             self.send(self.myAddress, ("count_self", count - 1))
 
+    def do_quit(self, sender, status):
+        self.send(sender, "bye")
+        sys.exit(status)
+
     def do_calls(self, sender):
         self.send(sender, self.calls)
 
