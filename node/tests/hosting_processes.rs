@@ -1,5 +1,11 @@
 //! Worker hosting against real Python processes: they start, fail, hang, crash and are killed.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail the test"
+)]
+
 mod hosting_support;
 
 use std::time::Duration;
@@ -240,15 +246,40 @@ async fn a_finished_forkserver_ends_after_its_last_worker() {
     let (pid, worker) = node.started(&setup, "app.A").await;
     let (_, forkserver) = process(pid).unwrap();
     node.hosting.finish(&setup.origin).await;
-    let failure = {
-        let spec = node.spec(&setup.origin, "app.A");
-        node.hosting.spawn(spec).await.unwrap_err()
-    };
-    assert_eq!(failure.code, FailureCode::InvalidSourceHash);
+    let (second, other) = node.started(&setup, "app.A").await;
+    assert_ne!(process(second).unwrap().1, forkserver);
     assert!(process(forkserver).is_some());
     assert!(node.hosting.kill(worker.actor));
     assert_eq!(node.ended().await.status, Some(-9));
     until("the forkserver has gone", || process(forkserver).is_none()).await;
+
+    node.hosting.forget(&setup.origin).await;
+    let spec = node.spec(&setup.origin, "app.A");
+    let failure = node.hosting.spawn(spec).await.unwrap_err();
+    assert_eq!(failure.code, FailureCode::InvalidSourceHash);
+    assert!(node.hosting.kill(other.actor));
+    assert_eq!(node.ended().await.pid, second);
+    node.close().await;
+}
+
+#[tokio::test]
+async fn a_forkserver_without_actors_is_ended_when_idle() {
+    let mut node = TestNode::start();
+    let setup = node.source(ECHO);
+    node.hosting.set_up(setup.clone()).await;
+    let (pid, worker) = node.started(&setup, "app.A").await;
+    let (_, forkserver) = process(pid).unwrap();
+    node.hosting.end_idle(Duration::ZERO).await;
+    assert!(node.hosting.kill(worker.actor));
+    assert_eq!(
+        node.ended().await.status,
+        Some(-9),
+        "its forkserver still answers for it"
+    );
+    assert!(process(forkserver).is_some());
+    node.hosting.end_idle(Duration::ZERO).await;
+    until("the forkserver has gone", || process(forkserver).is_none()).await;
+    let (_again, _worker) = node.started(&setup, "app.A").await;
     node.close().await;
 }
 

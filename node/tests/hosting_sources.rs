@@ -1,5 +1,7 @@
 //! Interpreters and unpacked sources: what is found out, laid out and refused.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Cursor;

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use protocol::control::{
     ActorFailure, FailureCode, ForkserverAnswer, ForkserverRequest, Hello, Origin,
@@ -46,6 +46,8 @@ struct OriginState {
     setup: Option<OriginSetup>,
     prepared: Option<PrepareRequest>,
     serving: Option<Serving>,
+    /// Since when nothing uses the forkserver, as far as it was looked.
+    idle_since: Option<Instant>,
 }
 
 /// A forkserver of an origin that runs.
@@ -56,12 +58,23 @@ pub(crate) struct Serving {
     /// How it ends.
     fate: Fate,
     output: Arc<Output>,
+    /// Held by the state, by each request under way and by each worker.
+    users: Arc<()>,
 }
 
 impl Serving {
     /// Where its output stands, to tell later what was new.
     pub(crate) fn mark(&self) -> u64 {
         self.output.mark()
+    }
+
+    /// Keeps the forkserver from being idle.
+    pub(crate) fn user(&self) -> Arc<()> {
+        Arc::clone(&self.users)
+    }
+
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.users) == 1
     }
 }
 
@@ -156,9 +169,44 @@ impl Forkservers {
 
     /// Lets an origin's forkserver end when its last worker has.
     pub(crate) async fn finish(&self, origin: &Origin) {
+        let slot = lock(&self.origins).get(origin).map(Arc::clone);
+        if let Some(slot) = slot {
+            self.retire(&mut *slot.lock().await).await;
+        }
+    }
+
+    /// Forgets an origin, and lets its forkserver end.
+    pub(crate) async fn forget(&self, origin: &Origin) {
         let slot = lock(&self.origins).remove(origin);
         if let Some(slot) = slot {
             self.retire(&mut *slot.lock().await).await;
+        }
+    }
+
+    /// Ends forkservers that nothing has used for `idle`, counted from when it is first seen.
+    pub(crate) async fn end_idle(&self, idle: Duration) {
+        let slots: Vec<_> = lock(&self.origins).values().map(Arc::clone).collect();
+        for slot in slots {
+            // One that is locked is being used.
+            let Ok(mut state) = slot.try_lock() else {
+                continue;
+            };
+            if !state.serving.as_ref().is_some_and(Serving::is_idle) {
+                state.idle_since = None;
+            } else if state.idle_since.get_or_insert_with(Instant::now).elapsed() >= idle {
+                self.retire(&mut state).await;
+            }
+        }
+    }
+
+    /// Ends idle forkservers from time to time, as long as hosting is there.
+    pub(crate) async fn keep_trim(forkservers: Weak<Self>) {
+        loop {
+            tokio::time::sleep(IDLE_CHECK).await;
+            let Some(forkservers) = forkservers.upgrade() else {
+                break;
+            };
+            forkservers.end_idle(IDLE_LIMIT).await;
         }
     }
 
@@ -312,9 +360,13 @@ impl Forkservers {
             link,
             fate,
             output: Arc::clone(output),
+            users: Arc::default(),
         };
-        self.tasks
-            .spawn(forgotten(serving.clone(), Arc::clone(&self.fates)));
+        self.tasks.spawn(forgotten(
+            Arc::clone(&serving.link),
+            serving.fate.clone(),
+            Arc::clone(&self.fates),
+        ));
         Ok(serving)
     }
 
@@ -372,6 +424,7 @@ impl Forkservers {
 
     /// Tells the forkserver to end once it is idle, and keeps the connection until it has.
     async fn retire(&self, state: &mut OriginState) {
+        state.idle_since = None;
         if let Some(serving) = state.serving.take() {
             serving.link.tell(&ForkserverRequest::Finish).await;
         }
@@ -379,15 +432,14 @@ impl Forkservers {
 }
 
 /// Keeps the connection until the forkserver has ended, then forgets its process.
-async fn forgotten(serving: Serving, fates: Arc<Fates>) {
-    let mut fate = serving.fate;
-    serving.link.closed().await;
+async fn forgotten(link: Arc<Link>, mut fate: Fate, fates: Arc<Fates>) {
+    link.closed().await;
     if known_within(&mut fate, FATE_LIMIT).await.is_none() {
         // Its connection is gone, so it is of no more use; a hung one must not stay.
-        resources::kill(serving.link.pid());
+        resources::kill(link.pid());
         known_within(&mut fate, FATE_LIMIT).await;
     }
-    fates.forget(serving.link.pid());
+    fates.forget(link.pid());
 }
 
 async fn end(link: &Link, mut fate: Fate) {
@@ -426,3 +478,8 @@ const FATE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long what was killed may take to be gone.
 const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// A forkserver is kept this long without actors: restarts and the next client come soon.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+const IDLE_CHECK: Duration = Duration::from_secs(10);

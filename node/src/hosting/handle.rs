@@ -102,6 +102,7 @@ impl Hosting {
         let (sender, ends) = mpsc::unbounded_channel();
         let workers = Arc::new(Workers::new(Arc::clone(&fates), sender));
         let forkservers = Arc::new(Forkservers::new(config, fates)?);
+        tokio::spawn(Forkservers::keep_trim(Arc::downgrade(&forkservers)));
         let handle = Self {
             forkservers,
             workers,
@@ -212,6 +213,17 @@ impl Hosting {
     /// Lets the origin's forkserver end once its last worker has; the next use starts another.
     pub async fn finish(&self, origin: &Origin) {
         self.forkservers.finish(origin).await;
+    }
+
+    /// As [`Hosting::finish`], and forgets where the origin's code lies: it is to be removed.
+    pub async fn forget(&self, origin: &Origin) {
+        self.forkservers.forget(origin).await;
+    }
+
+    /// Lets forkservers end that nothing has used for `idle`. Hosting does so by itself with a
+    /// minute; call it when memory is short.
+    pub async fn end_idle(&self, idle: Duration) {
+        self.forkservers.end_idle(idle).await;
     }
 
     /// Waits until all workers have ended, at most `grace`; kills what is left, then every

@@ -13,6 +13,7 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::hosting::forkservers::Serving;
 use crate::hosting::link::Link;
 use crate::hosting::output::Output;
 use crate::hosting::process::{Fate, known_within};
@@ -27,6 +28,8 @@ pub(crate) struct Worker {
     output: Arc<Output>,
     /// Held so that the forkserver can still say how its worker ended.
     forkserver: Arc<Link>,
+    /// Keeps the forkserver from being idle.
+    _user: Arc<()>,
     /// `None`: it had ended before this could be opened.
     handle: Option<AsyncFd<OwnedFd>>,
 }
@@ -38,15 +41,16 @@ impl Worker {
         pid: u32,
         token: String,
         output: Arc<Output>,
-        forkserver: Arc<Link>,
+        forkserver: &Serving,
     ) -> Self {
         Self {
             actor,
             pid,
             token,
             output,
-            handle: open(pid, forkserver.pid()),
-            forkserver,
+            handle: open(pid, forkserver.link.pid()),
+            forkserver: Arc::clone(&forkserver.link),
+            _user: forkserver.user(),
         }
     }
 

@@ -65,7 +65,7 @@ impl Workers {
         let pid = answer.inspect_err(|_failure| {
             lock(&self.outputs).remove(&token);
         })?;
-        let worker = Worker::new(actor, pid, token, output, serving.link);
+        let worker = Worker::new(actor, pid, token, output, &serving);
         let worker = Arc::new(worker);
         let before = lock(&self.alive).insert(actor, Arc::clone(&worker));
         debug_assert!(before.is_none(), "an address is never used again");
@@ -137,12 +137,15 @@ impl Workers {
         self.fates.forget(pid);
         lock(&self.outputs).remove(worker.token());
         lock(&self.alive).remove(&worker.actor());
-        let _ = self.ends.send(WorkerEnded {
+        let ended = WorkerEnded {
             actor: worker.actor(),
             pid,
             status,
             stderr_tail: worker.output().tail(),
-        });
+        };
+        // Before it is told: whoever hears of the end finds the forkserver unused.
+        drop(worker);
+        let _ = self.ends.send(ended);
         self.count.send_modify(|alive| *alive -= 1);
     }
 
