@@ -17,7 +17,7 @@ use crate::hosting::forkservers::Forkservers;
 use crate::hosting::link::Dialled;
 use crate::hosting::runtime::Runtime;
 use crate::hosting::workers::Workers;
-use crate::hosting::{WorkerEnvironment, process};
+use crate::hosting::{WorkerEnvironment, process, resources};
 
 /// What hosting needs to know of its node.
 #[derive(Debug, Clone)]
@@ -91,13 +91,15 @@ pub struct Hosting {
 }
 
 impl Hosting {
-    /// Makes this process the reaper of all that it starts; starts no Python yet.
+    /// Makes this process the reaper of all that it starts and lets it open as many files as it
+    /// may; starts no Python yet.
     ///
     /// Call it once, inside the runtime that is to do the work.
     ///
     /// # Errors
     /// When the system refuses a signal handler or a thread.
     pub fn start(config: HostingConfig) -> std::io::Result<(Self, Ends)> {
+        resources::raise_open_files();
         let fates = process::start_reaper()?;
         let (sender, ends) = mpsc::unbounded_channel();
         let workers = Arc::new(Workers::new(Arc::clone(&fates), sender));

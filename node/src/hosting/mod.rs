@@ -43,4 +43,3 @@ mod output;
 
 mod process;
 mod resources;
-pub use resources::raise_open_files;

@@ -12,7 +12,7 @@ use rustix::process::{
 ///
 /// Python processes are given back the limit found here (`restore_open_files`): `select` and
 /// loops over all descriptors suffer from a high one.
-pub fn raise_open_files() {
+pub(crate) fn raise_open_files() {
     let found = getrlimit(Resource::Nofile);
     let _ = FOUND.set(found);
     let raised = Rlimit {
@@ -58,3 +58,33 @@ pub(crate) fn raw(pid: u32) -> Option<Pid> {
 }
 
 static FOUND: OnceLock<Rlimit> = OnceLock::new();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_keep_the_limit_that_the_agent_raises_for_itself() {
+        let found = getrlimit(Resource::Nofile);
+        raise_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current, found.maximum);
+        let mut child = std::process::Command::new("/bin/sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        restore_open_files(child.id());
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"))
+            .unwrap();
+        let soft = line.split_whitespace().nth(3).unwrap();
+        let wanted = FOUND.get().unwrap().current;
+        assert_eq!(
+            soft,
+            wanted.map_or("unlimited".to_owned(), |limit| limit.to_string())
+        );
+    }
+}
