@@ -63,6 +63,14 @@ def test_what_is_no_address_is_a_value_error(system):
         system.tell(echo(system), lambda: None)
 
 
+def test_a_message_longer_than_any_frame_is_refused_where_it_is_sent(system, monkeypatch):
+    monkeypatch.setattr(wire, "FRAME_BYTES_MAX", 2 << 20)
+    actor = echo(system)
+    with pytest.raises(ValueError, match="longer than the 2097040"):
+        system.tell(actor, b"x" * (2 << 20))
+    assert system.ask(actor, b"x" * (1 << 20), 10) == b"x" * (1 << 20)
+
+
 def test_private_endpoints_get_only_their_own_answers(system):
     actor = echo(system)
     wrong = []

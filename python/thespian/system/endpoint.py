@@ -127,7 +127,7 @@ class Endpoint:
 
     def tell(self, target: address.ActorAddress, message: Any) -> None:
         """Sends a message; raises what pickling raises."""
-        payload = pickle.dumps(message, 5)
+        payload = _pickled(message)
         with self._lock:
             try:
                 self._send(target._key, payload, 0, 0)
@@ -137,7 +137,7 @@ class Endpoint:
 
     def ask(self, target: address.ActorAddress, message: Any, seconds: Optional[float]) -> Any:
         """Sends a message and returns the next one that comes, or None."""
-        payload = pickle.dumps(message, 5)
+        payload = _pickled(message)
         limit = None if seconds is None else time.monotonic() + seconds
         deadline = 0 if seconds is None else max(1, min(int(seconds * 1000), 0xFFFFFFFF))
         with self._lock:
@@ -275,6 +275,15 @@ class Endpoint:
             except (link.Closed, ActorSystemFailure):
                 pass
             self._lost()
+
+
+def _pickled(message: Any) -> bytes:
+    payload = pickle.dumps(message, 5)
+    if len(payload) >= link.JOIN_BYTES:
+        problem = wire.too_long(payload)
+        if problem:
+            raise ValueError(problem)
+    return payload
 
 
 def _is_for_programs(message: ActorSystemMessage) -> bool:

@@ -22,6 +22,7 @@ BATCH_BYTES = 64 << 10
 JOIN_BYTES = 1 << 20
 _HEADER_BYTES = wire.HEADER_BYTES
 _unpack = wire.HEADER.unpack_from
+_SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 # Header, payload, bytes to report once it is handled.
 Frame = Tuple[wire.Header, Any, int]
 
@@ -214,7 +215,7 @@ class Link:
                         return True
                     self._rest = self._batch()
                 try:
-                    count = self.sock.send(self._rest, socket.MSG_NOSIGNAL)
+                    count = self.sock.send(self._rest, _SEND_FLAGS)
                 except BlockingIOError:
                     return False
                 except OSError as error:

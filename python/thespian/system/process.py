@@ -8,8 +8,8 @@ import gc
 import os
 import signal
 import socket
-import stat
 import sys
+import threading
 from typing import Dict, List, Optional
 
 _PR_SET_PDEATHSIG = 1
@@ -54,7 +54,9 @@ def connect(path: str) -> socket.socket:
 
 def open_descriptors() -> Dict[int, str]:
     """Open descriptors with what they stand for; without the one that lists them."""
-    found = {}
+    found: Dict[int, str] = {}
+    if not os.path.isdir("/proc/self/fd"):
+        return found
     for name in os.listdir("/proc/self/fd"):
         try:
             found[int(name)] = os.readlink("/proc/self/fd/" + name)
@@ -65,7 +67,8 @@ def open_descriptors() -> Dict[int, str]:
 
 def traces_of_import(before: Dict[int, str]) -> Optional[str]:
     """Why actors may not be forked from here, if an import left threads or descriptors."""
-    threads = len(os.listdir("/proc/self/task"))
+    tasks = "/proc/self/task"
+    threads = len(os.listdir(tasks)) if os.path.isdir(tasks) else threading.active_count()
     if threads > 1:
         return "the import started %d threads" % (threads - 1)
     opened = [
@@ -84,12 +87,6 @@ def close_all_but(keep: List[int]) -> None:
                 os.close(descriptor)
             except OSError:
                 continue
-
-
-def is_pipe_or_socket(descriptor: int) -> bool:
-    """Whether somebody is at the other end."""
-    mode = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def seed_afresh() -> None:

@@ -92,6 +92,9 @@ class Runtime:
         except Exception:
             self.tell_self(PoisonMessage(message, traceback.format_exc()))
             return
+        if len(payload) >= link.JOIN_BYTES and wire.too_long(payload):
+            self.tell_self(PoisonMessage(message, wire.too_long(payload)))
+            return
         if lane.free:
             self.local.append((payload, self.trace))
             return

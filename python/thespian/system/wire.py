@@ -4,7 +4,7 @@ Not here: sockets (``link``), JSON documents (``control``), who may be unpickled
 """
 
 import struct
-from typing import Any, Tuple
+from typing import Any, Optional, Tuple
 
 PROTOCOL_VERSION = 1
 HEADER = struct.Struct("<IBBHBBHI16s16sQQ32s16s")
@@ -88,6 +88,16 @@ def prefix(
         NO_TRACE,
     )
     return head[4:56]
+
+
+def too_long(payload: bytes) -> Optional[str]:
+    """What to say about a payload that fits into no frame."""
+    if len(payload) <= FRAME_BYTES_MAX - HEADER_BYTES:
+        return None
+    return "a message of %d bytes is longer than the %d that a message may have" % (
+        len(payload),
+        FRAME_BYTES_MAX - HEADER_BYTES,
+    )
 
 
 def check(header: Header) -> int:
