@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Usage,
     /// `gensrc` lacks arguments.
     MissingArguments,
+    /// No node answers, or not in time: try again.
+    Unavailable,
     /// `tlsinfo` finds no such file.
     NoSuchFile,
     /// `gensrc` failed.
@@ -35,7 +37,7 @@ impl Exit {
             Self::Done => 0,
             Self::Refused => 1,
             Self::Usage => 2,
-            Self::MissingArguments => 3,
+            Self::MissingArguments | Self::Unavailable => 3,
             Self::NoSuchFile => 4,
             Self::Failed => 5,
             Self::BadArchive => 6,
@@ -96,8 +98,15 @@ impl Failure {
     }
 }
 
-impl Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Failure {
+    /// The reason with its causes and details, and the next steps, each as a text.
+    pub(crate) fn parts(&self) -> (String, String) {
+        let hints = self.hints.join("; ");
+        let bare = fmt::from_fn(|f| self.write_reason(f)).to_string();
+        (bare, hints)
+    }
+
+    fn write_reason(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
         let mut said = self.reason.to_string();
         for cause in self.reason.chain().skip(1) {
@@ -110,6 +119,13 @@ impl Display for Failure {
         for detail in &self.details {
             write!(f, "\n  {}", detail.replace('\n', "\n  "))?;
         }
+        Ok(())
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_reason(f)?;
         for hint in &self.hints {
             write!(f, "\nhint: {hint}")?;
         }

@@ -13,6 +13,8 @@ mod gensrc;
 
 mod files;
 
+mod online;
+
 mod printer;
 use printer::Printer;
 

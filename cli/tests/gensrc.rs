@@ -45,8 +45,10 @@ fn members(sandbox: &Sandbox, package: &str) -> Vec<String> {
 #[test]
 fn globs_and_files_become_members_and_nothing_is_run() {
     let sandbox = application();
-    let out = sandbox
-        .done("gensrc foo key.pem src version:1.0 foo/*.py foo/data.bin foo/subdir1/baractor.py foo/subdir2/**/*.*py");
+    let out = sandbox.done(
+        "gensrc foo key.pem src version:1.0 foo/*.py foo/data.bin \
+         foo/subdir1/baractor.py foo/subdir2/**/*.*py",
+    );
     assert_eq!(out, "Wrote [BOX]/dir/foo-1.0.tls\n");
     assert_eq!(
         members(&sandbox, "foo-1.0.tls"),
@@ -126,7 +128,8 @@ fn the_same_input_gives_the_same_bytes_in_every_format() {
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(sandbox.path("src/foo/fooactor.py"), mode).unwrap();
         sandbox.done(&format!(
-            "gensrc a key.pem src fmt:{format} foo/subdir2/**/* foo/subdir1/*.py foo/*.py foo/data.bin"
+            "gensrc a key.pem src fmt:{format} foo/subdir2/**/* foo/subdir1/*.py foo/*.py \
+             foo/data.bin"
         ));
         assert!(
             first == sandbox.read("dir/a.tls"),
@@ -352,8 +355,17 @@ fn keys_that_cannot_sign_are_explained() {
 #[test]
 fn a_definition_with_a_fault_is_found_before_anything_is_written() {
     let sandbox = application();
-    let lacks_a_comma = "{\n  'Actors':\n    { 'other.mainActor': { 'OnLoad': { 'Role': 'other',\n                                       'Message': 0 }}\n    }\n  'AutoUnload': True,\n  'TLS_Keep_Limit': 3,\n}\n";
-    sandbox.write("src/foo.tli", lacks_a_comma);
+    // The seed's sample, which lacks a comma after the fifth line.
+    let sample = "{
+  'Actors':
+    { 'other.mainActor': { 'OnLoad': { 'Role': 'other',
+                                       'Message': 0 }}
+    }
+  'AutoUnload': True,
+  'TLS_Keep_Limit': 3,
+}
+";
+    sandbox.write("src/foo.tli", sample);
     let ran = refused(&sandbox, "foo key.pem src foo/*.py");
     assert!(
         ran.stderr.contains("[BOX]/src/foo.tli` line 5, column 6"),

@@ -203,7 +203,8 @@ fn a_packed_application_imports_from_the_package_alone() {
     }
     let script = "import sys; sys.path.insert(0, sys.argv[1])\n\
                   import jsonschema, jinja2, tabulate, six, rpds\n\
-                  assert all(m.__file__.startswith(sys.argv[1]) for m in (jsonschema, jinja2, rpds))\n\
+                  packed = (jsonschema, jinja2, rpds)\n\
+                  assert all(m.__file__.startswith(sys.argv[1]) for m in packed)\n\
                   jsonschema.validate({'a': 1}, {'type': 'object'})\n\
                   print(jinja2.Template('{{ x }}').render(x=42))";
     let mut base = Command::new(python(&venv));

@@ -224,7 +224,7 @@ fn avail_lists_groups_newest_first_and_starts_nothing() {
        + [BOX]/dir/foo-1.9.tls    [HASH]
        + [BOX]/dir/foo.tls    [HASH]
     foo-bar: [BOX]/dir/foo-bar-9.tls    [HASH]
-    new: 
+    new:
     other: [BOX]/dir/other-2.0.tls    [HASH]
     ");
     assert_eq!(sandbox.listing().len(), 8, "no state folder appeared");

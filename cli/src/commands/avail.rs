@@ -111,7 +111,8 @@ impl Report for Avail {
                 .map(|row| format!("{}    {}", row.path.display(), row.hash))
                 .collect();
             let next_line = format!("\n{:width$}+ ", "", width = name.chars().count());
-            writeln!(out, "{name}: {}", rows.join(&next_line))?;
+            let space = if rows.is_empty() { "" } else { " " };
+            writeln!(out, "{name}:{space}{}", rows.join(&next_line))?;
         }
         Ok(())
     }

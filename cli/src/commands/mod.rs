@@ -12,13 +12,30 @@ use node::directory::{Directory, Settings};
 use crate::words;
 use crate::{Exit, Failure, Printer};
 
+mod ask;
 mod avail;
 mod completions;
 mod config;
+mod dead_letters;
+mod dump;
 mod gensrc;
 mod help;
+mod history;
 mod keygen;
+mod list;
+mod load;
+mod operate;
+mod refresh;
+mod restart;
+mod resume;
+mod role;
+mod rollback;
+mod shutdown;
+mod start;
+mod stop;
+mod tell;
 mod tlsinfo;
+mod unload;
 
 macro_rules! verbs {
     ($($name:ident($module:ident)),+ $(,)?) => {
@@ -45,6 +62,22 @@ verbs! {
     Gensrc(gensrc),
     Tlsinfo(tlsinfo),
     Avail(avail),
+    Start(start),
+    Shutdown(shutdown),
+    Load(load),
+    Refresh(refresh),
+    Unload(unload),
+    List(list),
+    Rollback(rollback),
+    Role(role),
+    Ask(ask),
+    Tell(tell),
+    Restart(restart),
+    Stop(stop),
+    Resume(resume),
+    Dump(dump),
+    DeadLetters(dead_letters),
+    History(history),
     Completions(completions),
 }
 
@@ -52,7 +85,7 @@ verbs! {
 pub(crate) type Outcome = Result<Exit, Failure>;
 
 /// What every command has at hand.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Context {
     /// Where it writes.
     pub(crate) printer: Printer,

@@ -59,8 +59,9 @@ impl Members {
                             Origin::Dependency(name) => name,
                         };
                         let name = place.key();
+                        let why = format!("{by} has another file of that name");
                         printer.warning(format_args!(
-                            "`{name}` of {distribution} is left out: {by} has another file of that name"
+                            "`{name}` of {distribution} is left out: {why}"
                         ));
                     }
                 }
