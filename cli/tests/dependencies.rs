@@ -179,7 +179,8 @@ fn what_is_not_installed_is_named_with_its_line() {
     error: dependencies are not installed for `[PYTHON]`
       deps.txt:2: `absent-requirement`, required by `one`
       deps.txt:4: `no-such-distribution`
-    hint: install them: `[PYTHON] -m pip install absent-requirement no-such-distribution`
+    hint: install them: `[PYTHON] -m pip install absent-requirement \
+          no-such-distribution`
     hint: or pack exactly the listed ones with `deps-only:` instead of `deps:`
     ");
     assert_eq!(host.sandbox.listing(), ["test_tls.key"]);

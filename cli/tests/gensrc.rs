@@ -296,13 +296,15 @@ fn sources_that_are_not_there_are_named() {
     check!(refused(&sandbox, "foo key.pem src foo/**.py"), @r"
     exit 5
     --- stderr
-    error: `foo/**.py` is no pattern: Pattern syntax error near position 6: recursive wildcards must form a single path component
+    error: `foo/**.py` is no pattern: Pattern syntax error near position 6: \
+          recursive wildcards must form a single path component
     hint: `**` must be a whole part of a path; write `[*]` for a star itself
     ");
     check!(refused(&sandbox, "foo key.pem nowhere foo/*.py"), @r"
     exit 5
     --- stderr
-    error: SOURCES_DIR `nowhere` cannot be read: No such file or directory (os error 2)
+    error: SOURCES_DIR `nowhere` cannot be read: No such file or directory (os \
+          error 2)
     hint: name the folder that the package's modules are imported from
     ");
 }
@@ -330,14 +332,17 @@ fn keys_that_cannot_sign_are_explained() {
     check!(refused(&sandbox, "foo none.pem src foo/*.py"), @r"
     exit 5
     --- stderr
-    error: the key `[BOX]/src/none.pem` cannot be read: No such file or directory (os error 2)
+    error: the key `[BOX]/src/none.pem` cannot be read: No such file or directory \
+          (os error 2)
     hint: make a pair with `director keygen NAME` and sign with NAME.pem
     ");
     check!(refused(&sandbox, "foo public.pem src foo/*.py"), @r"
     exit 5
     --- stderr
-    error: the key `public.pem` cannot sign: it holds a `PUBLIC KEY` block where a private key belongs
-    hint: gensrc signs with the private key (`NAME.pem`); hosts check with the public one (`NAME_tls.key`)
+    error: the key `public.pem` cannot sign: it holds a `PUBLIC KEY` block where a \
+          private key belongs
+    hint: gensrc signs with the private key (`NAME.pem`); hosts check with the \
+          public one (`NAME_tls.key`)
     ");
     check!(refused(&sandbox, "foo garbage.pem src foo/*.py"), @r"
     exit 5

@@ -195,7 +195,8 @@ fn keygen_writes_a_pair_that_only_the_owner_can_sign_with() {
     check!(sandbox.run("keygen nowhere/mine --bits 1024"), @r"
     exit 1
     --- stderr
-    error: `nowhere/mine.pem` cannot be written: No such file or directory (os error 2)
+    error: `nowhere/mine.pem` cannot be written: No such file or directory (os \
+          error 2)
     hint: choose a folder that you may write
     ");
     assert_eq!(sandbox.run("keygen").code, 2);
@@ -254,7 +255,8 @@ fn avail_without_a_directory_says_how_to_get_one() {
     exit 1
     --- stderr
     error: the Director directory `[BOX]/dir` does not exist
-    hint: make it with `mkdir -p [BOX]/dir`, or set THESPIAN_DIRECTOR_DIR to the directory that you use
+    hint: make it with `mkdir -p [BOX]/dir`, or set THESPIAN_DIRECTOR_DIR to the \
+          directory that you use
     ");
 }
 

@@ -90,7 +90,8 @@ fn what_is_no_package_exits_6() {
     check!(sandbox.run("tlsinfo text"), @r"
     exit 6
     --- stderr
-    error: `[BOX]/dir/text-1.tls`: this is no source package: it begins with `not a package`
+    error: `[BOX]/dir/text-1.tls`: this is no source package: it begins with `not a \
+          package`
     hint: copy the file again, or build it again with gensrc
     ");
     assert_eq!(sandbox.run("tlsinfo empty").code, 6);
@@ -112,11 +113,14 @@ fn a_package_that_no_key_validates_exits_7_with_the_keys_tried() {
     check!(sandbox.run("tlsinfo foo-2.tls"), @r#"
     exit 7
     --- stderr
-    warning: key file `[BOX]/dir/a_tls.key` is used, but its size of `1024` bits is short: use 3072 or more; make a longer key with `director keygen NAME` and sign with it
+    warning: key file `[BOX]/dir/a_tls.key` is used, but its size of `1024` bits is \
+          short: use 3072 or more; make a longer key with `director keygen NAME` \
+          and sign with it
     error: Could not validate signature on "[BOX]/dir/foo-2.tls"
       tried [BOX]/dir/a_tls.key: its signatures have 128 bytes, this one 256
       tried [BOX]/dir/test_tls.key: the signature is not its
-    hint: copy the package again if it may be damaged; else put its signer's public key into the Director directory as `NAME_tls.key`
+    hint: copy the package again if it may be damaged; else put its signer's public \
+          key into the Director directory as `NAME_tls.key`
     "#);
 }
 
@@ -127,7 +131,8 @@ fn without_a_key_nothing_is_valid() {
     check!(sandbox.run("tlsinfo foo"), @r"
     exit 7
     --- stderr
-    error: `[BOX]/dir/foo-1.tls` cannot be validated: there is no usable public key to check the package with
+    error: `[BOX]/dir/foo-1.tls` cannot be validated: there is no usable public key \
+          to check the package with
     hint: put the signer's public key into the Director directory as `NAME_tls.key`
     ");
 }
