@@ -84,7 +84,7 @@ mod tests {
         let wanted = FOUND.get().unwrap().current;
         assert_eq!(
             soft,
-            wanted.map_or("unlimited".to_owned(), |limit| limit.to_string())
+            wanted.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
         );
     }
 }
