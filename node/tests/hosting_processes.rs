@@ -122,7 +122,8 @@ async fn a_constructor_that_raises_ends_its_process() {
 async fn a_killed_forkserver_takes_its_busy_worker_along_and_is_started_again() {
     let mut node = TestNode::start();
     let setup = node.source(
-        "from thespian.actors import Actor\nclass A(Actor):\n    def receiveMessage(self, m, s):\n        while True: pass\n",
+        "from thespian.actors import Actor\nclass A(Actor):\n    \
+         def receiveMessage(self, m, s):\n        while True: pass\n",
     );
     node.hosting
         .prepare(setup.clone(), classes(&["app.A"]))

@@ -24,7 +24,10 @@ pub struct Runtime {
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// A file could not be written.
-    #[error("`{}` cannot be written: {cause}; see that the state folder is writable", path.display())]
+    #[error(
+        "`{}` cannot be written: {cause}; see that the state folder is writable",
+        path.display()
+    )]
     Write {
         /// The file or folder.
         path: PathBuf,

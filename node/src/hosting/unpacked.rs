@@ -42,7 +42,10 @@ pub enum UnpackError {
         cause: ArchiveError,
     },
     /// The state folder does not take it.
-    #[error("`{}` cannot be written; see that the disk has room and the folder is ours", path.display())]
+    #[error(
+        "`{}` cannot be written; see that the disk has room and the folder is ours",
+        path.display()
+    )]
     Write {
         /// The folder.
         path: PathBuf,
