@@ -362,7 +362,7 @@ def is_standard(name):
     if not found:
         return False
     path = os.path.realpath(found[0][1])
-    return path.startswith(library + os.sep) and "site-packages" not in path[len(library):]
+    return path.startswith(library + os.sep) and "site-packages" not in path[len(library) :]
 
 
 class Collection:

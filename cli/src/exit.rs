@@ -92,6 +92,13 @@ impl Failure {
         self
     }
 
+    /// The same failure with the exit of the command that meets it.
+    #[must_use]
+    pub(crate) fn ending(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     /// How the program ends for it.
     pub(crate) fn exit(&self) -> Exit {
         self.exit

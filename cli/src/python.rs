@@ -66,7 +66,8 @@ pub(crate) fn ask<A: DeserializeOwned>(
         let ended = child.wait_with_output()?;
         if !ended.status.success() {
             let said = String::from_utf8_lossy(&ended.stderr);
-            return Ok(Err(format!("{} ({})", said.trim(), ended.status)));
+            let said = format!("{} ({})", said.trim(), ended.status);
+            return Ok(Err(said.trim_start().to_owned()));
         }
         Ok(Ok(serde_json::from_slice(&std::fs::read(answer.path())?)?))
     };

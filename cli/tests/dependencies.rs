@@ -139,6 +139,28 @@ fn without_a_record_the_packages_folder_is_taken() {
 }
 
 #[test]
+fn of_an_editable_install_the_folder_is_taken() {
+    let host = Host::new();
+    host.install("in-place", &[], &["in-place.pth"]);
+    let info = "site/in-place-1.0.dist-info";
+    let origin = r#"{"url": "file:///work", "dir_info": {"editable": true}}"#;
+    host.sandbox
+        .write(&format!("{info}/direct_url.json"), origin);
+    host.sandbox
+        .write(&format!("{info}/top_level.txt"), "placed\n");
+    host.sandbox.write("site/placed/__init__.py", "");
+    host.sandbox.write("site/placed/data/x.txt", "");
+    assert_eq!(
+        host.members("in-place"),
+        ["placed/__init__.py", "placed/data/x.txt"]
+    );
+    assert_eq!(
+        host.members("placed"),
+        ["placed/__init__.py", "placed/data/x.txt"]
+    );
+}
+
+#[test]
 fn scripts_and_path_files_stay_behind_and_missing_files_are_named() {
     let host = Host::new();
     host.install(

@@ -442,6 +442,34 @@ fn a_host_without_python_is_told_what_was_looked_at() {
 }
 
 #[test]
+fn an_interpreter_that_is_no_python_is_named() {
+    let sandbox = application();
+    sandbox.write("dir/python.cfg", "/bin/false");
+    check!(refused(&sandbox, "foo key.pem src foo/*.py"), @r"
+    exit 5
+    --- stderr
+    error: `/bin/false` failed
+      (exit status: 1)
+    hint: gensrc needs Python 3.8 or newer; name one in `python.cfg`
+    ");
+    sandbox.write("dir/python.cfg", "{'foo': '/nowhere/python3'}");
+    let ran = refused(&sandbox, "foo key.pem src foo/*.py");
+    assert!(
+        ran.stderr.contains("`python.cfg` names `/nowhere/python3`"),
+        "{}",
+        ran.stderr
+    );
+    sandbox.write("dir/python.cfg", "python3");
+    let ran = refused(&sandbox, "foo key.pem src foo/*.py");
+    assert!(
+        ran.stderr
+            .contains("python.cfg:1:1: expected the absolute path"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn a_failed_run_leaves_the_old_package_as_it_was() {
     let sandbox = application();
     sandbox.done("gensrc foo key.pem src version:1 foo/*.py");

@@ -84,6 +84,14 @@ fn an_unknown_command_exits_2_and_points_to_help() {
 }
 
 #[test]
+fn the_version_is_told_and_gensrc_has_a_version_of_its_own() {
+    let sandbox = Sandbox::new();
+    let version = format!("director {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(sandbox.done("--version"), version);
+    assert_eq!(sandbox.run("gensrc --version").code, 2);
+}
+
+#[test]
 fn config_prints_the_seeds_lines_and_the_python() {
     let sandbox = Sandbox::new();
     sandbox.write("dir/convleader.cfg", "192.168.32.19\n");

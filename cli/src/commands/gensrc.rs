@@ -64,7 +64,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         let hint = error.hint();
         Failure::new(Exit::Failed, error).hint(hint)
     })?;
-    let settings = context.settings()?;
+    let settings = context.settings();
+    let settings = settings.map_err(|failure| failure.ending(Exit::Failed))?;
     let name = package_name(args, directory)?;
     let sources = Sources::at(&args.sources_dir)?;
     let key_path = sources.file(&args.key);

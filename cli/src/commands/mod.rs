@@ -141,6 +141,7 @@ pub(crate) fn line() -> clap::Command {
 #[derive(Debug, Parser)]
 #[command(
     name = "director",
+    version,
     disable_help_subcommand = true,
     subcommand_value_name = "COMMAND",
     max_term_width = 100

@@ -19,8 +19,14 @@ markers = [
     )
     if not (operator == "~=" and "." not in version)
 ]
-markers += ["'%s' %s python_version" % (v, o) for v, o in itertools.product(VERSIONS, OPERATORS[:6])]
-markers += ["python_version == '3.*'", "python_version != '3.1.*'", "python_full_version == '3.11.*'"]
+markers += [
+    "'%s' %s python_version" % (v, o) for v, o in itertools.product(VERSIONS, OPERATORS[:6])
+]
+markers += [
+    "python_version == '3.*'",
+    "python_version != '3.1.*'",
+    "python_full_version == '3.11.*'",
+]
 markers += ["python_full_version < '3.13.0a1'", "python_full_version >= '3.8.0rc2.post1'"]
 markers += [
     "sys_platform == 'win32'",
