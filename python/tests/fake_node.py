@@ -385,8 +385,10 @@ class FakeNode:
             origin = {"client": request["client"]}
         elif request["source"] is not None:
             origin = {"source": request["source"]}
+        elif creator is not None and "source" in creator.source:
+            origin = creator.source
         else:
-            origin = creator.source if creator is not None else {"source": min(self.sources)}
+            origin = {"source": min(self.sources)}
         self.serial += 1
         allotted = request["actor"] or address.allot(INCARNATION, self.serial)._key.hex()
         parent = connection.key if creator is not None else wire.NOBODY

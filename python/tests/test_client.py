@@ -124,7 +124,7 @@ def test_literals_of_the_node_are_read(node, system):
 def test_a_broken_pickle_comes_back_as_poison(node, system):
     actor = system.createActor("foo.acting.Teller", sourceHash=FOO)
     endpoint = system._core.endpoint
-    sequence = endpoint._send(actor._key, b"\x80\x05broken", wire.ASK, 1000)
+    sequence = endpoint._send(actor._key, b"\x80\x05broken", wire.PICKLE, wire.ASK, 1000)
     assert sequence
     answer = system.listen(10)
     assert isinstance(answer, PoisonMessage) and "cannot be read" in answer.details
@@ -204,7 +204,10 @@ import ownmodule
 class Mine(Actor):
     def receiveMessage(self, message, sender):
         if isinstance(message, Question):
-            self.send(sender, Answer(message.number + 1))
+            self.asker, self.number = sender, message.number
+            self.send(self.createActor("ownmodule.Other"), "to a child")
+        elif message == "to a child":
+            self.send(self.asker, Answer(self.number + 1))
 
 class Question:
     def __init__(self, number):

@@ -13,7 +13,12 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from thespian.system import address, capable, control, link, locate, reading, trust, wire
 from thespian.system.errors import ActorSystemFailure, ActorSystemRequestTimeout
-from thespian.system.messages import ActorSystemMessage, PoisonMessage, Unreadable
+from thespian.system.messages import (
+    ActorExitRequest,
+    ActorSystemMessage,
+    PoisonMessage,
+    Unreadable,
+)
 
 CONNECT_LIMIT_S = 11.0
 TELL_LIMIT_S = 60.0
@@ -127,24 +132,24 @@ class Endpoint:
 
     def tell(self, target: address.ActorAddress, message: Any) -> None:
         """Sends a message; raises what pickling raises."""
-        payload = _pickled(message)
+        payload, kind, flags = _encoded(message)
         with self._lock:
             try:
-                self._send(target._key, payload, 0, 0)
+                self._send(target._key, payload, kind, flags, 0)
             except link.Closed as error:
                 self._lost()
                 raise ActorSystemFailure("the connection to the node was lost") from error
 
     def ask(self, target: address.ActorAddress, message: Any, seconds: Optional[float]) -> Any:
         """Sends a message and returns the next one that comes, or None."""
-        payload = _pickled(message)
+        payload, kind, flags = _encoded(message)
         limit = None if seconds is None else time.monotonic() + seconds
         deadline = 0 if seconds is None else max(1, min(int(seconds * 1000), 0xFFFFFFFF))
         with self._lock:
             self._ask_ended = False
             try:
                 key = target._key
-                sequence = self._send(key, payload, wire.ASK, deadline)
+                sequence = self._send(key, payload, kind, flags | wire.ASK, deadline)
                 self._asked = (sequence, key, message)
                 if not sequence:
                     return None
@@ -167,24 +172,26 @@ class Endpoint:
                 self._lost()
                 return None
 
-    def _send(self, key: bytes, payload: bytes, flags: int, deadline: int) -> int:
-        """Sends a pickle; its number, or 0 when it may not go within the limit."""
+    def _send(self, key: bytes, payload: bytes, kind: int, flags: int, deadline: int) -> int:
+        """Sends a message; its number, or 0 when it may not go within the limit."""
         current = self._live()
         lanes = current.lanes
         lane = lanes.get(key) or lanes.open(key, self.own, self.incarnation)
-        if not lane.may_send():
+        free = flags & wire.SYSTEM
+        if not free and not lane.may_send():
             until = time.monotonic() + (deadline / 1000 if deadline else TELL_LIMIT_S)
             if not current.await_credit(lane, deadline=until):
                 if flags & wire.ASK:
                     return 0
                 raise ActorSystemRequestTimeout("the target takes no more messages")
         lane.sequence += 1
-        lane.messages += 1
         size = _HEADER_REST + len(payload)
-        lane.bytes += size + 4
+        if not free:
+            lane.messages += 1
+            lane.bytes += size + 4
         prefix = lane.prefix
-        if flags:
-            prefix = wire.prefix(flags, wire.PICKLE, deadline, self.own, key, self.incarnation)
+        if flags or kind != wire.PICKLE:
+            prefix = wire.prefix(flags, kind, deadline, self.own, key, self.incarnation)
         head = wire.MESSAGE.pack(size, prefix, lane.sequence, wire.NO_SOURCE, wire.NO_TRACE)
         if size < link.JOIN_BYTES:
             current.send_now(head + payload)
@@ -277,13 +284,16 @@ class Endpoint:
             self._lost()
 
 
-def _pickled(message: Any) -> bytes:
+def _encoded(message: Any) -> Tuple[bytes, int, int]:
+    """Payload of a message, its kind, and the frame's flags."""
+    if type(message) is ActorExitRequest:
+        document = {"system": "actor_exit_request", "recursive": message.isRecursive}
+        return control.encode(document), wire.JSON, wire.SYSTEM
     payload = pickle.dumps(message, 5)
-    if len(payload) >= link.JOIN_BYTES:
-        problem = wire.too_long(payload)
-        if problem:
-            raise ValueError(problem)
-    return payload
+    problem = wire.too_long(payload) if len(payload) >= link.JOIN_BYTES else None
+    if problem:
+        raise ValueError(problem)
+    return payload, wire.PICKLE, 0
 
 
 def _is_for_programs(message: ActorSystemMessage) -> bool:

@@ -141,7 +141,9 @@ class Link:
         """Notes that a frame with so many bytes has been handled."""
         self.owed += counted
         if self.owed >= flow.WINDOW_BYTES // 2:
+            # At once: the node may be waiting for just this.
             self.report_window()
+            self.flush()
 
     def report_window(self) -> None:
         """Tells the node what was taken; with the next write."""

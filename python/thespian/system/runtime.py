@@ -232,7 +232,8 @@ class Runtime:
             "actor": child._key.hex(),
             "class": name,
             "source": source_hash,
-            "client": None,
+            # Children of a client program's actors come from the same program.
+            "client": self.spec["origin"].get("client") if source_hash is None else None,
             "requirements": capable.to_literal(requirements),
             "global_name": global_name,
         }
