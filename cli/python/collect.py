@@ -365,6 +365,15 @@ def is_standard(name):
     return path.startswith(library + os.sep) and "site-packages" not in path[len(library) :]
 
 
+def is_text(name):
+    """Whether a file's name can be written as UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Collection:
     """What was taken so far."""
 
@@ -456,7 +465,10 @@ class Collection:
         kept = {}
         for member, path in files:
             parts = member.split("/")
-            if member.startswith(("../", "/")) or os.path.isabs(member):
+            if not is_text(member) or not is_text(path):
+                text = "%s: the name of %a is no UTF-8 and it is left out" % (name, member)
+                self.answer["warnings"].append(text)
+            elif member.startswith(("../", "/")) or os.path.isabs(member):
                 self.answer["notes"].append("%s: `%s` is no module or data file" % (name, member))
             elif "__pycache__" in parts or member.endswith((".pyc", ".pyo")):
                 continue

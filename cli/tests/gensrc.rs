@@ -90,6 +90,46 @@ fn two_stars_find_all_folders_but_no_caches_and_no_hidden_files() {
 }
 
 #[test]
+fn links_that_lead_in_a_circle_are_walked_once() {
+    let sandbox = application();
+    sandbox.write("elsewhere/linked.py", "");
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, sandbox.path(name)).unwrap();
+    };
+    link(".", "src/circle");
+    link("..", "src/foo/circle");
+    link("nowhere", "src/dangling.py");
+    link("../elsewhere", "src/outside");
+    sandbox.done("gensrc foo key.pem src **/*.py");
+    let members = members(&sandbox, "foo");
+    assert_eq!(members.len(), 6, "{members:?}");
+    assert!(members.contains(&"outside/linked.py".to_owned()));
+}
+
+#[test]
+fn patterns_match_as_deep_as_they_say() {
+    let sandbox = application();
+    let found = |pattern: &str| {
+        sandbox.done(&format!("gensrc foo key.pem src {pattern}"));
+        members(&sandbox, "foo").join(" ")
+    };
+    assert_eq!(found("foo/[f]*.py"), "foo/fooactor.py");
+    assert_eq!(
+        found("*/subdir1/*.py"),
+        "foo/subdir1/__init__.py foo/subdir1/baractor.py"
+    );
+    assert_eq!(found("foo/./subdir2/../foo?ctor.py"), "foo/fooactor.py");
+    assert_eq!(found("foo/.h*.py"), "foo/.hidden.py");
+    assert_eq!(found("**/cowactor.py"), "foo/subdir2/barn/cowactor.py");
+    let absolute = format!("{}/foo/foo*.py", sandbox.path("src").display());
+    assert_eq!(found(&absolute), "foo/fooactor.py");
+    assert_eq!(
+        sandbox.run("gensrc foo key.pem src ../elsewhere/*.py").code,
+        5
+    );
+}
+
+#[test]
 fn absolute_dotted_and_repeated_sources_are_one_member_each() {
     let sandbox = application();
     let absolute = sandbox.path("src/foo/__init__.py");
@@ -101,6 +141,15 @@ fn absolute_dotted_and_repeated_sources_are_one_member_each() {
         members(&sandbox, "foo"),
         ["foo/__init__.py", "foo/fooactor.py"]
     );
+}
+
+#[test]
+fn sources_may_be_named_through_another_link_than_their_root() {
+    let sandbox = application();
+    std::os::unix::fs::symlink("src", sandbox.path("link")).unwrap();
+    let file = sandbox.path("src/foo/fooactor.py");
+    sandbox.done(&format!("gensrc foo key.pem link {}", file.display()));
+    assert_eq!(members(&sandbox, "foo"), ["foo/fooactor.py"]);
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! Every word must match something. `*` does not match a leading dot, `**` any number of folders;
 //! `__pycache__` is never packed, and neither is the key that signs.
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
+use walkdir::WalkDir;
 
 use crate::{Exit, Failure};
 
@@ -47,9 +49,55 @@ impl Sources {
         self.root.join(name)
     }
 
+    /// A path without the root, also when the two were named through different links.
+    fn below_root(&self, path: &Path) -> Option<PathBuf> {
+        if let Ok(inside) = path.strip_prefix(&self.root) {
+            return Some(inside.to_owned());
+        }
+        let (path, root) = (path.canonicalize().ok()?, self.root.canonicalize().ok()?);
+        path.strip_prefix(root).ok().map(Path::to_owned)
+    }
+
+    /// A path below the root without the root; another one stays absolute.
+    fn inside(&self, path: &Path) -> PathBuf {
+        let absolute = lexical(&self.root.join(path));
+        let inside = absolute.strip_prefix(&self.root).map(Path::to_owned);
+        inside.unwrap_or(absolute)
+    }
+
+    /// What may match the pattern: from its deepest fixed folder, as deep as it goes.
+    fn walk(
+        &self,
+        pattern: &Pattern,
+    ) -> impl Iterator<Item = Result<walkdir::DirEntry, walkdir::Error>> {
+        let text = pattern.as_str();
+        let parts: Vec<_> = text.split('/').collect();
+        let is_fixed = |part: &&&str| !part.contains(['*', '?', '[']);
+        let fixed = parts.iter().take_while(is_fixed).count();
+        let start = parts
+            .iter()
+            .take(fixed)
+            .fold(self.root.clone(), |path, part| path.join(part));
+        let depth = if text.contains("**") {
+            usize::MAX
+        } else {
+            parts.len() - fixed
+        };
+        let wants_hidden = parts.iter().any(|part| part.starts_with('.'));
+        WalkDir::new(start)
+            .follow_links(true)
+            .max_depth(depth)
+            .into_iter()
+            .filter_entry(move |entry| {
+                let name = entry.file_name().to_string_lossy();
+                let is_hidden = name.starts_with('.') && !wants_hidden;
+                entry.depth() == 0 || (name != "__pycache__" && !is_hidden)
+            })
+    }
+
     /// The member name of a path below the root, with `/` between its parts.
     fn member(&self, path: &Path, word: &str) -> Result<String, Failure> {
-        let inside = path.strip_prefix(&self.root).map_err(|_| {
+        let inside = self.below_root(path).ok_or_else(|| {
             let text = format!(
                 "`{word}` is not below SOURCES_DIR `{}`",
                 self.root.display()
@@ -128,46 +176,44 @@ fn matches(sources: &Sources, word: &str) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
+/// The files that a pattern names; links are followed, but never round in a circle.
 fn expand(sources: &Sources, word: &str) -> Result<Vec<PathBuf>, Failure> {
-    let bad_word = |error: &dyn std::fmt::Display| {
+    // By itself first, so that a fault has its place in the word.
+    let pattern = Pattern::new(word).and_then(|_| {
+        let inside = sources.inside(Path::new(word));
+        Pattern::new(&inside.to_string_lossy())
+    });
+    let pattern = pattern.map_err(|error| {
         Failure::text(
             Exit::Failed,
             format_args!("`{word}` is no pattern: {error}"),
         )
         .hint("`**` must be a whole part of a path; write `[*]` for a star itself")
-    };
-    // By itself first, so that a fault has its place in the word.
-    Pattern::new(word).map_err(|error| bad_word(&error))?;
-    let pattern = pattern(&sources.root, word);
+    })?;
     let mut found = Vec::new();
-    for entry in glob::glob_with(&pattern, OPTIONS).map_err(|error| bad_word(&error))? {
-        let path = entry.map_err(|error| {
-            let text = format!(
-                "`{}` cannot be read: {}",
-                error.path().display(),
-                error.error()
-            );
-            Failure::text(Exit::Failed, text).hint("check its rights")
-        })?;
-        if path.is_file()
-            && !path
-                .components()
-                .any(|part| part.as_os_str() == "__pycache__")
-        {
-            found.push(lexical(&path));
+    for entry in sources.walk(&pattern) {
+        let path = match entry {
+            Ok(entry) if entry.file_type().is_file() => entry.into_path(),
+            Ok(_) => continue,
+            // A circle, or a link to nothing: what lies behind is found elsewhere or nowhere.
+            Err(error) if error.loop_ancestor().is_some() || is_missing(&error) => continue,
+            Err(error) => {
+                let text = format!("the sources cannot be read: {error}");
+                return Err(Failure::text(Exit::Failed, text).hint("check the rights"));
+            }
+        };
+        if pattern.matches_path_with(&sources.inside(&path), OPTIONS) {
+            found.push(path);
         }
     }
     found.sort();
     Ok(found)
 }
 
-/// The word below the root, whose own name may hold stars.
-fn pattern(root: &Path, word: &str) -> String {
-    if Path::new(word).is_absolute() {
-        return word.to_owned();
-    }
-    let word = word.trim_start_matches("./");
-    format!("{}/{word}", Pattern::escape(&root.to_string_lossy()))
+fn is_missing(error: &walkdir::Error) -> bool {
+    error
+        .io_error()
+        .is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }
 
 /// Without `.`, `..` and doubled slashes; links are not looked at.
