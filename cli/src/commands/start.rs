@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         let daemon = Daemon::new(context.directory.clone(), settings);
         return daemon.run_detached().map(|()| Exit::Done);
     }
-    check_port(args, context)?;
+    check_settings(args, context)?;
     if args.foreground {
         return foreground(context);
     }
@@ -40,18 +40,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     report(context, started)
 }
 
-fn check_port(args: &Args, context: &Context) -> Result<(), Failure> {
-    let Some(port) = args.port else {
-        return Ok(());
-    };
-    let settings = context.directory.settings().map_err(|error| {
+/// Settings that cannot be used are a start that failed, as is another port.
+fn check_settings(args: &Args, context: &Context) -> Result<(), Failure> {
+    context.directory.check().map_err(|error| {
         let hint = error.hint();
         Failure::new(Exit::Failed, error).hint(hint)
     })?;
-    let ours = settings.settings.admin_port;
-    if ours == port {
+    let read = context.directory.settings().map_err(|error| {
+        let hint = error.hint();
+        Failure::text(Exit::Failed, error).hint(hint)
+    })?;
+    let ours = read.settings.admin_port;
+    let Some(port) = args.port.filter(|port| *port != ours) else {
         return Ok(());
-    }
+    };
     let directory = context.directory.path().display();
     let text = format!("the node of `{directory}` has the admin port {ours}, not {port}");
     Err(Failure::text(Exit::Failed, text)

@@ -5,7 +5,7 @@
 //! log into a file. Not here: what a node is (`node::agent`).
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, mpsc};
@@ -61,6 +61,10 @@ pub(crate) fn start(context: &Context, exit: Exit) -> Result<Started, Failure> {
             fresh: None,
         });
     }
+    context.directory.check().map_err(|error| {
+        let hint = error.hint();
+        Failure::new(exit, error).hint(hint)
+    })?;
     let spawned = {
         let _sign_of_life = Progress::spinner("starting the node");
         spawn(&settings, exit)
@@ -186,6 +190,7 @@ impl Daemon {
     /// Runs it in the foreground, its log on stderr; `ready` is told when commands are served.
     pub(crate) fn run_foreground(self, ready: impl FnOnce(&NodeRecord)) -> Result<(), Failure> {
         tracing_subscriber::fmt()
+            .with_ansi(std::io::stderr().is_terminal())
             .with_env_filter(filter())
             .with_writer(std::io::stderr)
             .init();
@@ -222,11 +227,11 @@ impl Daemon {
 
 fn filter() -> EnvFilter {
     let wanted = std::env::var(LOG_VARIABLE).unwrap_or_default();
-    let info = EnvFilter::new("info");
+    let usual = EnvFilter::new("info,openraft=warn");
     if wanted.is_empty() {
-        info
+        usual
     } else {
-        EnvFilter::try_new(&wanted).unwrap_or(info)
+        EnvFilter::try_new(&wanted).unwrap_or(usual)
     }
 }
 
