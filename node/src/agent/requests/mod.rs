@@ -225,7 +225,15 @@ fn hint_for(error: &OrderError, failure: Option<FailureCode>) -> Option<String> 
         (OrderError::Propose(ProposeFailure::Unknown { .. }), _) => {
             "look with `director list` whether it was done before repeating it"
         }
-        _ => return None,
+        (OrderError::Code(_), _) => {
+            "the active version goes on; `director config` shows the Python in use, the node's \
+             log tells more"
+        }
+        (OrderError::Failed { .. }, _) => {
+            "`director list` shows what is active, `director history GROUP` what happened"
+        }
+        (OrderError::Refused(_), _) => "`director list` shows what is loaded and active",
+        (OrderError::Propose(_), _) => "repeat it; the node's log tells why if it fails again",
     };
     Some(hint.to_owned())
 }

@@ -44,7 +44,10 @@ pub(super) async fn operate(
         let text = node.hosting.dump(actor).await;
         return match text {
             Ok(text) => Ok(Response::Done { text }),
-            Err(error) => Err(refused(format!("`{role}`: {error}"), None)),
+            Err(error) => {
+                let hint = Some("`director list` shows whether it runs");
+                Err(refused(format!("`{role}`: {error}"), hint))
+            }
         };
     }
     director(node)?
