@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use convention::{Standing, role_standings};
 use leader::reconcile::Replica;
 use protocol::control::{ActorFailure, FailureCode, Origin, SystemMessage, WorkerSpec};
 use protocol::registry::Command;
@@ -296,6 +297,9 @@ impl Node {
         };
         let reason = reason(&actor, &end);
         let stage = actor.stage.borrow().clone();
+        if actor.slot.is_some() {
+            self.hold_roles_of(id).await;
+        }
         match &stage {
             Stage::Failed(failure) if failure.code != FailureCode::ConstructorFailed => {
                 self.router.failed_creation(id, failure.message.clone());
@@ -318,6 +322,17 @@ impl Node {
         tracing::info!(actor = %id, class = actor.class, pid = end.pid, reason, "actor ended");
         if let Some(slot) = actor.slot.filter(|_| stage == Stage::Running) {
             self.report_end(slot, id, reason).await;
+        }
+    }
+
+    /// Lets messages to the roles of an ended actor wait until the registry has taken its end:
+    /// the binder then says where they go.
+    async fn hold_roles_of(&self, actor: ActorId) {
+        let standings = self.replica.read(role_standings);
+        let bound = standings.into_iter().filter(|(_, role)| role.standing == Standing::Bound(actor));
+        let roles: Vec<_> = bound.map(|(id, _)| id).collect();
+        if !roles.is_empty() {
+            self.router.hold(roles).await;
         }
     }
 
