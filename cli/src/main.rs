@@ -15,6 +15,8 @@ mod files;
 
 mod online;
 
+mod demo;
+
 mod printer;
 use printer::Printer;
 

@@ -17,6 +17,7 @@ mod avail;
 mod completions;
 mod config;
 mod dead_letters;
+mod demo;
 mod dump;
 mod gensrc;
 mod help;
@@ -78,6 +79,7 @@ verbs! {
     Dump(dump),
     DeadLetters(dead_letters),
     History(history),
+    Demo(demo),
     Completions(completions),
 }
 
