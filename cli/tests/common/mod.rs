@@ -1,5 +1,11 @@
 //! What the tests of the command share: a Director directory of their own, a key, runs.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are test code"
+)]
 
 pub(crate) mod venv;
 
@@ -159,6 +165,25 @@ macro_rules! check {
     ($ran:expr, @$snapshot:literal) => {
         insta::assert_snapshot!($ran.shown(), @$snapshot)
     };
+}
+
+/// An application of the seed's shape in `src/`, whose import would be noticed.
+pub(crate) fn application() -> Sandbox {
+    let sandbox = Sandbox::with_key();
+    let trap = "open(__file__ + '.was-run', 'w')\nraise SystemExit('it was run')\n";
+    for file in [
+        "__init__",
+        "fooactor",
+        "subdir1/__init__",
+        "subdir1/baractor",
+    ] {
+        sandbox.write(&format!("src/foo/{file}.py"), trap);
+    }
+    sandbox.write("src/foo/subdir2/barn/cowactor.py", trap);
+    sandbox.write("src/foo/data.bin", [0, 1, 2, 255]);
+    sandbox.write("src/foo/.hidden.py", trap);
+    sandbox.write("src/foo/__pycache__/fooactor.cpython-38.pyc", "x");
+    sandbox
 }
 
 /// A key pair of this process, private and public.
