@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -115,6 +116,22 @@ def test_a_wait_for_credit_ends_with_the_credit(pair):
     assert made.await_credit(lane, on_blocked) is True
     assert blocked == [False] and lane.messages == 2048
     assert taken(made, 1) == [b"meanwhile"]
+
+
+def test_a_wait_after_one_that_was_given_up_is_told_at_once(pair):
+    made, far = pair
+    lane = made.lanes.open(b"t" * 16, b"a" * 16, 1)
+    lane.messages = flow.CREDIT_MESSAGES
+    told = []
+    for _ in range(2):
+        before = len(told)
+        assert made.await_credit(lane, told.append, lambda n=before: len(told) > n) is False
+    assert told == [False, False] and lane.stuck
+    before = time.monotonic()
+    made.await_credit(lane, told.append, lambda: len(told) > 2)
+    assert time.monotonic() - before < flow.BLOCKED_AFTER_S
+    lane.give_back(1, 0)
+    assert not lane.stuck
 
 
 def test_a_closed_connection_is_told(pair):

@@ -20,7 +20,7 @@ LANES_MAX = 50_000
 class Lane:
     """What one sender knows about one target: header prefix, numbering, credit used."""
 
-    __slots__ = ("prefix", "sequence", "messages", "bytes", "free", "literal")
+    __slots__ = ("prefix", "sequence", "messages", "bytes", "free", "literal", "stuck")
 
     def __init__(self, prefix: bytes, sequence: int, free: bool) -> None:
         self.prefix = prefix
@@ -29,6 +29,8 @@ class Lane:
         self.bytes = 0
         # Messages to oneself need no credit.
         self.free = free
+        # A wait for credit was given up, and none has come since.
+        self.stuck = False
         # The target sends literals: it is answered in kind.
         self.literal = False
 
@@ -38,6 +40,7 @@ class Lane:
 
     def give_back(self, messages: int, size: int) -> None:
         """Takes a Credit frame into account."""
+        self.stuck = False
         self.messages = max(0, self.messages - messages)
         self.bytes = max(0, self.bytes - size)
 

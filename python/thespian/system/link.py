@@ -253,7 +253,7 @@ class Link:
         ``on_blocked`` is told once the wait is long, and again when the inbox becomes full.
         """
         self.flush()
-        told_at = time.monotonic() + flow.BLOCKED_AFTER_S
+        told_at = time.monotonic() + (0.0 if lane.stuck else flow.BLOCKED_AFTER_S)
         told_full = False
         while not lane.may_send():
             self.stash()
@@ -264,6 +264,7 @@ class Link:
                 break
             now = time.monotonic()
             if (given_up is not None and given_up()) or (deadline is not None and now >= deadline):
+                lane.stuck = True
                 return False
             full = self.inbox_bytes >= flow.INBOX_BYTES_MAX
             if on_blocked is not None and now >= told_at and (told_at or full != told_full):
