@@ -122,14 +122,19 @@ def test_a_wait_after_one_that_was_given_up_is_told_at_once(pair):
     made, far = pair
     lane = made.lanes.open(b"t" * 16, b"a" * 16, 1)
     lane.messages = flow.CREDIT_MESSAGES
-    told = []
+    took = []
+
+    def on_blocked(_full):
+        far.sendall(frame(b"{}", kind=wire.NOTICE))
+
+    def given_up():
+        return len(made.controls) > len(took)
+
     for _ in range(2):
-        before = len(told)
-        assert made.await_credit(lane, told.append, lambda n=before: len(told) > n) is False
-    assert told == [False, False] and lane.stuck
-    before = time.monotonic()
-    made.await_credit(lane, told.append, lambda: len(told) > 2)
-    assert time.monotonic() - before < flow.BLOCKED_AFTER_S
+        before = time.monotonic()
+        assert made.await_credit(lane, on_blocked, given_up) is False
+        took.append(time.monotonic() - before)
+    assert took[1] < flow.BLOCKED_AFTER_S <= took[0] and lane.stuck
     lane.give_back(1, 0)
     assert not lane.stuck
 
