@@ -127,6 +127,36 @@ fn the_node_keeps_nothing_of_its_starter() {
 }
 
 #[test]
+fn starts_at_the_same_time_give_one_node() {
+    let host = Host::new();
+    let spawn = |_| {
+        host.command(["--json", "start"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+    };
+    let starts: Vec<_> = (0..3).map(|n| spawn(n).unwrap()).collect();
+    let answers = starts
+        .into_iter()
+        .map(|start| host.ran(start.wait_with_output().unwrap()));
+    let answers: Vec<_> = answers.collect();
+    assert!(answers.iter().all(|ran| ran.code == 0), "{answers:?}");
+    let read = |ran: &common::Ran| serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap();
+    let answers: Vec<_> = answers.iter().map(read).collect();
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|answer| answer["started"] == true)
+            .count(),
+        1
+    );
+    let pid = host.pid().unwrap();
+    assert!(
+        answers.iter().all(|answer| answer["node"]["pid"] == pid),
+        "{answers:?}"
+    );
+}
+
+#[test]
 fn a_node_in_the_foreground_ends_with_a_signal() {
     let host = Host::new();
     host.build("1.0", MAIN);

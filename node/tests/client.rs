@@ -1,4 +1,11 @@
 //! The client of the control socket against a node that is a script.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are test code"
+)]
 
 use std::io::Cursor;
 use std::path::PathBuf;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use node::client::{AskEnd, Reply, ReplyContent};
+use protocol::PayloadKind;
 use serde_json::{Value, json};
 
 use super::{Context, Outcome, tell};
@@ -46,15 +47,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             (text, false)
         }
         ReplyContent::Poison(details) => return Err(poisoned(args, &details)),
-        ReplyContent::Opaque(kind) => {
-            let text = format!(
-                "`{}` was answered with a {kind:?} that is not for the command line",
-                args.target
-            );
-            return Err(Failure::text(Exit::Refused, text).hint(
-                "only who handles the message itself answers in text: see the documentation",
-            ));
-        }
+        ReplyContent::Opaque(kind) => return Err(unreadable(args, &reply, kind)),
     };
     context.printer.report(&Answer {
         reply,
@@ -72,6 +65,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
         Ok(limit) if !limit.is_zero() => Ok(limit),
         _ => Err("more than 0 seconds expected".to_owned()),
     }
+}
+
+/// A reply of an actor that does not know that the command line asked.
+fn unreadable(args: &Args, reply: &Reply, kind: PayloadKind) -> Failure {
+    let (target, sender) = (&args.target, reply.sender);
+    let text = format!("`{target}`: {sender} replied with a {kind:?}, which only Python reads");
+    Failure::text(Exit::Refused, text)
+        .hint("let the actor that was asked reply itself, or ask from Python: ActorSystem().ask")
 }
 
 fn poisoned(args: &Args, details: &str) -> Failure {

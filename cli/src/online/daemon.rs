@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use node::agent::{Agent, Options};
 use node::directory::{Directory, NodeRecord, Settings};
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,14 @@ pub(crate) fn start(context: &Context, exit: Exit) -> Result<Started, Failure> {
         let hint = error.hint();
         Failure::new(exit, error).hint(hint)
     })?;
+    // Of several starters one starts; the others wait and find what it started.
+    let _turn = turn(&context.directory);
+    if let Some(online) = Online::find(context, &settings)? {
+        return Ok(Started {
+            online,
+            fresh: None,
+        });
+    }
     let spawned = {
         let _sign_of_life = Progress::spinner("starting the node");
         spawn(&settings, exit)
@@ -89,6 +98,14 @@ pub(crate) fn start(context: &Context, exit: Exit) -> Result<Started, Failure> {
         )
         .hint(log_hint(&settings))),
     }
+}
+
+/// Locks the directory itself against other starters, for as long as the file is open.
+fn turn(directory: &Directory) -> Option<File> {
+    let folder = File::open(directory.path()).ok()?;
+    // A file system without locks is none to be refused: the admin port decides there.
+    let _locked = rustix::fs::flock(&folder, FlockOperation::LockExclusive);
+    Some(folder)
 }
 
 fn spawn(settings: &Settings, exit: Exit) -> Result<NodeRecord, Failure> {

@@ -88,7 +88,8 @@ pub(crate) fn refresh(context: &Context, online: &mut Online) -> Result<Refreshe
                     .printer
                     .error(format_args!("{}: {failure}", group.group));
                 refreshed.failed.push((group.group, failure.to_string()));
-                refreshed.first_failure.get_or_insert(failure.exit());
+                let exit = failure.exit();
+                refreshed.first_failure.get_or_insert(exit);
             }
         }
     }

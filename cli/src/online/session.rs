@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use node::client::{Client, ConnectError};
+use node::client::{Client, ClientError, ConnectError};
 use node::directory::{NodePlace, NodeRecord, Settings};
 use protocol::control::{NodeStatus, Request, Response};
 use tokio::runtime::{Builder, Runtime};
@@ -97,7 +97,11 @@ impl Online {
 async fn dial(place: &NodePlace, directory: &Path) -> Result<Option<Client>, Failure> {
     let mut client = match Client::connect(&place.socket).await {
         Ok(client) => client,
-        Err(ConnectError::Dial { .. }) => return Ok(None),
+        // A node that goes away before it says welcome is one that does not run.
+        Err(
+            ConnectError::Dial { .. }
+            | ConnectError::Session(ClientError::Closed | ClientError::Io(_)),
+        ) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     if place.record.is_some() {

@@ -1,5 +1,12 @@
 //! A sandbox whose node never outlives the test, and an application to load into it.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are test code"
+)]
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
