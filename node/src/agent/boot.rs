@@ -6,7 +6,7 @@
 //! log closes, sockets and record go.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use leader::reconcile::{Director, ProposeFailure, Reconciler, Replica};
-use leader::{Config, Consensus, OpenError, Start, Unconnected, Voter};
+use leader::{Config, Consensus, FileOpenError, OpenError, Start, Unconnected, Voter};
 use protocol::registry::{Command, FEATURE_LEVEL};
 use protocol::{Incarnation, SourceHash};
 use tokio::sync::{mpsc, watch};
@@ -156,7 +156,7 @@ impl Agent {
             address: String::new(),
         };
         let config = Config::single(state.raft(), Start::Found(identity.convention), voter);
-        let replica = Arc::new(Consensus::open(config, Unconnected).await?);
+        let replica = Arc::new(open_log(&config).await?);
         let (hosting, ends) = Hosting::start(HostingConfig {
             state: state.path().to_owned(),
             worker_socket: worker_socket.clone(),
@@ -166,7 +166,7 @@ impl Agent {
         })?;
         let sources = Sources::new(SourcesConfig {
             state: state.path().to_owned(),
-            policy: PythonPolicy::of_process(settings.python.clone().into(), options.python_hint),
+            policy: PythonPolicy::of_process(settings.python.clone(), options.python_hint),
             python_path: settings.python_path.clone(),
             other_capabilities: settings.other_capabilities.clone(),
             port,
@@ -357,7 +357,7 @@ fn not_running(directory: &Directory) -> Result<(), StartError> {
     let Ok(Some(record)) = directory.state().record() else {
         return Ok(());
     };
-    if UnixStream::connect(&record.socket).is_ok() {
+    if answers(&record.socket) {
         let directory = directory.path().to_owned();
         return Err(StartError::Running {
             directory,
@@ -366,6 +366,33 @@ fn not_running(directory: &Directory) -> Result<(), StartError> {
     }
     Ok(())
 }
+
+/// Whether somebody waits for a hello behind the socket; a process that is dying does not.
+fn answers(socket: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(socket) else {
+        return false;
+    };
+    let waits = stream.set_read_timeout(Some(DYING_LIMIT)).and_then(|()| stream.read(&mut [0]));
+    waits.is_err_and(|cause| cause.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Opens the log; a node that was killed may need a moment to let go of it.
+async fn open_log(config: &Config) -> Result<Consensus, OpenError> {
+    let until = tokio::time::Instant::now() + DYING_LIMIT;
+    loop {
+        match Consensus::open(config.clone(), Unconnected).await {
+            Err(OpenError::File(FileOpenError::Locked { .. }))
+                if tokio::time::Instant::now() < until =>
+            {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// How long a killed process may take to be gone.
+const DYING_LIMIT: Duration = Duration::from_secs(1);
 
 fn bind_port(port: u16) -> Result<(UdpSocket, u16), StartError> {
     let bound = UdpSocket::bind(("127.0.0.1", port));
