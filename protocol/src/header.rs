@@ -318,6 +318,19 @@ mod tests {
     }
 
     #[test]
+    fn flags_are_the_bits_that_python_knows() {
+        let flags = [
+            Flags::ASK,
+            Flags::SYSTEM,
+            Flags::RETURNED,
+            Flags::NO_LITERAL,
+        ];
+        assert_eq!(flags.map(|flag| flag.0), [1, 2, 4, 8]);
+        let both = Flags::ASK.with(Flags::NO_LITERAL);
+        assert!(both.contains(Flags::NO_LITERAL) && !both.contains(Flags::SYSTEM));
+    }
+
+    #[test]
     fn another_version_is_named() {
         let mut bytes = sample().to_bytes();
         bytes[4] = 99;
@@ -329,7 +342,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::array::uniform32(any::<u8>()), tail in any::<[u8; 32]>()) {
+        fn any_bytes_are_read_or_refused(
+            bytes in proptest::array::uniform32(any::<u8>()),
+            tail in any::<[u8; 32]>(),
+        ) {
             let mut all = [0; HEADER_BYTES];
             all[..32].copy_from_slice(&bytes);
             all[32..64].copy_from_slice(&tail);
