@@ -1,0 +1,1 @@
+"""The actors of the benchmark, run by Director and by Thespian alike."""
