@@ -41,7 +41,7 @@ impl Registry {
         Outcome::Done
     }
 
-    pub(super) fn start(&mut self, replacement: &Replacement) -> Outcome {
+    pub(super) fn start(&mut self, replacement: &Replacement, stamp: Stamp) -> Outcome {
         let Some(slot) = self.state.slots.get_mut(&replacement.slot) else {
             return Outcome::Stale;
         };
@@ -51,6 +51,8 @@ impl Registry {
         slot.actor = replacement.actor;
         slot.node = replacement.node;
         slot.state = SlotState::Starting;
+        // Counted here, so that one whose constructor fails is slowed down as well.
+        slot.recent.push(stamp);
         Outcome::Done
     }
 
@@ -69,7 +71,6 @@ impl Registry {
         slot.state = SlotState::Running;
         slot.started = Some(stamp);
         slot.restarts += 1;
-        slot.recent.push(stamp);
         Outcome::Done
     }
 

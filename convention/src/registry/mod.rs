@@ -141,7 +141,7 @@ impl Registry {
                 ..
             } => self.drain(*hash, *now, by, *stamp),
             Command::Forget { hash, stamp } => self.forget(*hash, *stamp),
-            Command::Start { replacement, .. } => self.start(replacement),
+            Command::Start { replacement, stamp } => self.start(replacement, *stamp),
             Command::Started { slot, actor, stamp } => self.started(*slot, *actor, *stamp),
             Command::Ended {
                 slot,

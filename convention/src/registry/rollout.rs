@@ -91,7 +91,12 @@ impl Registry {
         };
         rollout.step = RolloutStep::Hold;
         for slot in rollout.constructed.clone() {
-            self.set_slot(slot, SlotState::Standing);
+            // One that has ended meanwhile stays so; the hold reverts for it.
+            if let Some(slot) = self.state.slots.get_mut(&slot)
+                && slot.state == SlotState::Starting
+            {
+                slot.state = SlotState::Standing;
+            }
         }
         Outcome::Done
     }
@@ -118,6 +123,7 @@ impl Registry {
                 }
             }
         }
+        self.settle_others(&rollout, stamp);
         if let Some(source) = rollout.to.and_then(|to| self.state.sources.get_mut(&to)) {
             source.state = SourceState::Loaded;
         }
@@ -136,6 +142,25 @@ impl Registry {
             self.record(to, stamp, "active", &rollout.by, "");
         }
         Outcome::Done
+    }
+
+    /// An actor that ended between the rollout's beginning and its switch starts again in the
+    /// version that becomes active, and no more in the one that is left.
+    fn settle_others(&mut self, rollout: &Rollout, stamp: Stamp) {
+        for slot in self.state.slots.values_mut() {
+            let state = &slot.state;
+            if Some(slot.source) == rollout.to && *state == SlotState::Gone {
+                let reason = "it ended before its version was active again".to_owned();
+                slot.state = SlotState::Waiting {
+                    not_before: stamp,
+                    reason,
+                };
+            } else if Some(slot.source) == rollout.from
+                && matches!(state, SlotState::Waiting { .. } | SlotState::Starting)
+            {
+                slot.state = SlotState::Gone;
+            }
+        }
     }
 
     pub(super) fn finish(&mut self, id: RolloutId, stamp: Stamp) -> Outcome {
@@ -172,8 +197,8 @@ impl Registry {
                 return Outcome::Refused(Refusal::WrongStep { rollout: id });
             }
         };
-        if let Some(to) = rollout.to {
-            self.record(to, stamp, what, &rollout.by, reason);
+        if let Some(hash) = rollout.to.or(rollout.from) {
+            self.record(hash, stamp, what, &rollout.by, reason);
         }
         for slot in &rollout.constructed {
             self.set_slot(*slot, SlotState::Gone);
