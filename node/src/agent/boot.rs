@@ -51,6 +51,7 @@ pub struct Agent {
     node: Arc<Node>,
     router: Router,
     record: NodeRecord,
+    hosting_stopped: CancellationToken,
     // Held for as long as the node runs: the admin port is the node's name on this host.
     _port: UdpSocket,
 }
@@ -220,6 +221,7 @@ impl Agent {
             node,
             router,
             record,
+            hosting_stopped: CancellationToken::new(),
             _port: udp,
         };
         agent.announce(identity).await?;
@@ -272,6 +274,7 @@ impl Agent {
             let _joined = exit.await;
         }
         node.hosting.shutdown(Duration::from_secs(1)).await;
+        self.hosting_stopped.cancel();
         node.router.close().await;
         node.tasks.close();
         if tokio::time::timeout(TASKS_GRACE, node.tasks.wait())
@@ -323,8 +326,11 @@ impl Agent {
         let reconciler = Reconciler::new(Arc::clone(&node.replica), fleet, HOLD_LIMIT);
         node.tasks
             .spawn(events::from_router(Arc::clone(node), events));
-        node.tasks
-            .spawn(events::from_hosting(Arc::clone(node), ends));
+        node.tasks.spawn(events::from_hosting(
+            Arc::clone(node),
+            ends,
+            self.hosting_stopped.clone(),
+        ));
         node.tasks.spawn(binder::run(Arc::clone(node), bound));
         node.tasks.spawn(reconciler.run(node.shutdown.clone()));
     }
@@ -372,7 +378,9 @@ fn answers(socket: &Path) -> bool {
     let Ok(mut stream) = UnixStream::connect(socket) else {
         return false;
     };
-    let waits = stream.set_read_timeout(Some(DYING_LIMIT)).and_then(|()| stream.read(&mut [0]));
+    let waits = stream
+        .set_read_timeout(Some(DYING_LIMIT))
+        .and_then(|()| stream.read(&mut [0]));
     waits.is_err_and(|cause| cause.kind() == io::ErrorKind::WouldBlock)
 }
 

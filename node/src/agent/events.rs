@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use protocol::ActorId;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::node::Node;
 use super::requests::{self, Asked};
@@ -75,9 +76,9 @@ pub(super) async fn from_router(node: Arc<Node>, mut events: mpsc::UnboundedRece
     }
 }
 
-/// Settles the end of every worker's process.
-pub(super) async fn from_hosting(node: Arc<Node>, mut ends: Ends) {
-    while let Some(end) = ends.recv().await {
+/// Settles the end of every worker's process, until `stopped`: then none is left.
+pub(super) async fn from_hosting(node: Arc<Node>, mut ends: Ends, stopped: CancellationToken) {
+    while let Some(Some(end)) = stopped.run_until_cancelled(ends.recv()).await {
         let settling = Arc::clone(&node);
         node.tasks.spawn(async move { settling.settle(end).await });
     }

@@ -290,17 +290,8 @@ impl Unpack {
 }
 
 fn not_unpacked(error: &UnpackError) -> ActorFailure {
-    let code = match error {
-        UnpackError::Tag(_) => FailureCode::NoCompatibleSystem,
-        _ => FailureCode::Failure,
-    };
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
-    let message = format!("{error}{}", cause.unwrap_or_default());
-    ActorFailure {
-        code,
-        message,
-        traceback: None,
-    }
+    failed(format!("{error}{}", cause.unwrap_or_default()))
 }
 
 fn failed(message: String) -> ActorFailure {
