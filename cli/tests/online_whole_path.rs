@@ -18,6 +18,10 @@ fn an_application_is_built_loaded_asked_updated_rolled_back_and_unloaded() {
     assert_eq!(host.done("ask Main 'version'"), "'1.0'\n");
     assert_eq!(host.done("ask Main 'x'"), "['x', {'n': (1, 2.5, None)}]\n");
 
+    // Somebody else's reply is as readable as that of who was asked.
+    let delegated = host.done("ask Main 'delegate'");
+    assert_eq!(delegated, "('from the clerk', '1.0')\n");
+
     host.build("2.0", MAIN);
     let loaded = host.done("load foo");
     let hash = host.hash("foo", "2.0");

@@ -4,11 +4,12 @@ import ast
 import collections
 import decimal
 import enum
+import pickle
 
 import pytest
 from conftest import FOO
 
-from thespian.system import literal, wire
+from thespian.system import address, literal, trust, wire
 
 
 class Colour(enum.IntEnum):
@@ -83,6 +84,15 @@ def test_other_values_travel_as_what_they_look_like(value):
 def test_a_repr_that_raises_is_told():
     text, is_literal = literal.encode(Silent())
     assert not is_literal and "Silent whose repr raises ValueError" in text.decode()
+
+
+def test_the_address_of_a_literal_client_stays_known_where_it_is_passed_on():
+    plain = address.restore_address(bytes(range(16)))
+    known = address.restore_literal(plain._key)
+    assert known == plain and hash(known) == hash(plain) and str(known) == str(plain)
+    again = pickle.loads(pickle.dumps([known]))[0]
+    assert type(again) is address.LiteralAddress and again == plain
+    assert type(trust.Rule().loads(pickle.dumps(known))) is address.LiteralAddress
 
 
 def test_an_actor_answers_a_literal_with_a_literal(node, system):

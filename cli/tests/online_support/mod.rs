@@ -162,8 +162,15 @@ class Main(ActorTypeDispatcher):
             self.send(sender, Thing())
         elif message == 'raise':
             raise ValueError('no way')
+        elif message == 'delegate':
+            self.send(self.createActor('foo.main.Clerk'), {'for': sender})
         elif message == 'die':
             os._exit(3)
         elif message != 'silence':
             self.send(sender, [message, {'n': (1, 2.5, None)}])
+
+
+class Clerk(ActorTypeDispatcher):
+    def receiveMsg_dict(self, message, sender):
+        self.send(message['for'], ('from the clerk', VERSION))
 ";

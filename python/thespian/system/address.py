@@ -56,6 +56,15 @@ class ActorAddress:
         return self
 
 
+class LiteralAddress(ActorAddress):
+    """A client that sends and reads literals only; it stays known as one where it is passed on."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        return restore_literal, (self._key,)
+
+
 class RoleAddress(ActorAddress):
     """The actor that plays a role of a group, whichever that is when a message arrives."""
 
@@ -89,6 +98,13 @@ def restore_address(key: bytes) -> ActorAddress:
         raise ValueError("an actor address has 16 bytes, not %d" % len(key))
     address = object.__new__(ActorAddress)
     address._key = key
+    return address
+
+
+def restore_literal(key: bytes) -> LiteralAddress:
+    """The address with this key, of a client that sends literals."""
+    address = object.__new__(LiteralAddress)
+    address._key = restore_address(key)._key
     return address
 
 

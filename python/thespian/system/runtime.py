@@ -81,8 +81,7 @@ class Runtime:
         if type(message) is ActorExitRequest and key != self.own:
             self._send_exit_request(key, message.isRecursive)
             return
-        lanes = self.link.lanes
-        lane = lanes.get(key) or lanes.open(key, self.own, self.incarnation)
+        lane = self.link.lanes.get(key) or self._open(target, key)
         prefix = lane.prefix
         try:
             if lane.literal:
@@ -115,13 +114,23 @@ class Runtime:
             self.link.queue(payload)
             self.flush()
 
-    def answer_in_kind(self, key: bytes) -> None:
-        """What goes to this address, from which a literal came, is a literal as well."""
+    def _open(self, target: address.ActorAddress, key: bytes) -> flow.Lane:
+        lane = self.link.lanes.open(key, self.own, self.incarnation)
+        if isinstance(target, address.LiteralAddress):
+            self._speak_literally(lane, key)
+        return lane
+
+    def answer_in_kind(self, key: bytes) -> address.ActorAddress:
+        """What goes to this sender of a literal is a literal as well; the address that knows so."""
         lanes = self.link.lanes
         lane = lanes.get(key) or lanes.open(key, self.own, self.incarnation)
         if not (lane.literal or lane.free):
-            lane.literal = True
-            lane.prefix = wire.prefix(0, wire.LITERAL, 0, self.own, key, self.incarnation)
+            self._speak_literally(lane, key)
+        return address.restore_literal(key)
+
+    def _speak_literally(self, lane: flow.Lane, key: bytes) -> None:
+        lane.literal = True
+        lane.prefix = wire.prefix(0, wire.LITERAL, 0, self.own, key, self.incarnation)
 
     def _literal(self, message: Any, key: bytes, prefix: bytes) -> Tuple[bytes, bytes]:
         payload, is_literal = literal.encode(message)

@@ -80,7 +80,7 @@ def _allowed() -> Dict[Tuple[str, str], Any]:
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, base):
                 table[(module.__name__, name)] = value
-    for function in (address.restore_address, address.restore_role):
+    for function in (address.restore_address, address.restore_literal, address.restore_role):
         table[(address.__name__, function.__name__)] = function
     table[(messages.__name__, "Unreadable")] = messages.Unreadable
     table[(address.__name__, "ActorAddress")] = address.ActorAddress

@@ -217,10 +217,13 @@ class Worker:
         except Exception as error:
             self._refuse(header, payload, error)
         else:
+            key = header[wire.SENDER]
             if header[wire.PAYLOAD_KIND] == wire.LITERAL:
-                ref.answer_in_kind(header[wire.SENDER])
+                sender = ref.answer_in_kind(key)
+            else:
+                sender = address.restore_address(key)
             self._link.held = payload
-            self._handle(message, address.restore_address(header[wire.SENDER]), header)
+            self._handle(message, sender, header)
             self._link.held = None
         ref.trace = wire.NO_TRACE
         self._link.handled(counted)
