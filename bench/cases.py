@@ -35,7 +35,7 @@ def ask(bench: Bench) -> Iterator[Figure]:
 def tell(bench: Bench) -> Iterator[Figure]:
     rounds = bench.times(3, 1)
     for count, target, limit in ((10_000, 500, 60), (100_000, 500, 60)):
-        figure = Figure("{:,} sends in one handler, 16 B".format(count), "msg/s", {}, True, target)
+        figure = Figure(f"{count:,} sends in one handler, 16 B", "msg/s", {}, True, target)
         order = {"count": count, "size": 16, "limit": bench.times(limit, 15)}
         yield in_turn(bench, figure, 1 if count > 10_000 else rounds, "burst", **order)
     for count, size, label, target in (

@@ -1,5 +1,6 @@
-"""The cases that are commands run to their end: start, list, tlsinfo, gensrc, a package of 200 MB."""
+"""The cases that are commands run to their end: start, list, tlsinfo, gensrc, 200 MB."""
 
+import json
 import time
 from pathlib import Path
 from typing import Callable, Dict, Iterator
@@ -100,7 +101,7 @@ def _write_modules(package: Path) -> None:
 
 def _peak_mib(place: Place) -> float:
     """The agent's largest resident set since it started."""
-    pid = int((place.folder / "state" / "node.pid").read_text().split()[0])
+    pid = json.loads((place.folder / "state" / "node.pid").read_text())["pid"]
     for line in Path("/proc/%d/status" % pid).read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

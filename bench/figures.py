@@ -87,4 +87,4 @@ def _row(figure: Figure) -> tuple:
 def _number(value: Optional[float]) -> str:
     if value is None:
         return "-"
-    return "{:,.0f}".format(value) if value >= 1000 else "%.3g" % value
+    return f"{value:,.0f}" if value >= 1000 else "%.3g" % value

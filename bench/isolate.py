@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+from typing import List
 
 _INSIDE = "DIRECTOR_BENCH_INSIDE"
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
@@ -23,10 +24,7 @@ def enter() -> None:
         return
     for user in ((), ("--map-root-user",)):
         command = ["unshare", *_OPTIONS, *user, "--"]
-        if (
-            shutil.which("unshare")
-            and subprocess.run([*command, "true"], **_quiet()).returncode == 0
-        ):
+        if shutil.which("unshare") and _succeeds([*command, "true"]):
             os.environ[_INSIDE] = "1"
             os.execvp(command[0], [*command, sys.executable, *sys.argv])
     sys.exit(
@@ -35,8 +33,9 @@ def enter() -> None:
     )
 
 
-def _quiet() -> dict:
-    return {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+def _succeeds(command: List[str]) -> bool:
+    null = subprocess.DEVNULL
+    return subprocess.run(command, stdout=null, stderr=null).returncode == 0
 
 
 def _raise_loopback() -> None:

@@ -104,7 +104,8 @@ class Place:
         for path in sorted((HERE / "application" / "benchapp").glob("*.py")):
             text = path.read_text().replace('VERSION = "1"', 'VERSION = "%d"' % version)
             (target / path.name).write_text(text)
-        payload = target / "payload.bin"
+        # Thespian's gensrc imports whatever it packs, by the name without suffix: this one exists.
+        payload = target / "actors.bin"
         payload.unlink(missing_ok=True)
         if payload_bytes:
             _write_noise(payload, payload_bytes, version)

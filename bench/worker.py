@@ -1,6 +1,6 @@
 """A program beside a node, one for each side: does what `run.py` asks and answers with samples.
 
-A line of JSON in, a line of JSON out. The same code for both sides but for the classes of `clients.py`.
+A line of JSON in, a line of JSON out. Not here: what differs between the sides (`clients`).
 """
 
 import json
