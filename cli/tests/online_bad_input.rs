@@ -225,6 +225,22 @@ fn a_directory_that_cannot_be_used_is_a_start_that_failed() {
 }
 
 #[test]
+fn a_damaged_state_is_a_start_that_failed_and_mends_with_the_file() {
+    let host = running();
+    host.done("shutdown");
+    for file in ["dir/state/raft.redb", "dir/state/identity/node.json"] {
+        let good = host.read(file);
+        host.write(file, "damaged");
+        host.fails("start", 5, &["state/"]);
+        host.fails("load foo", 3, &["state/"]);
+        host.fails("list", 3, &["no node runs"]);
+        host.write(file, good);
+    }
+    host.done("start");
+    unchanged(&host);
+}
+
+#[test]
 fn a_host_without_python_serves_and_says_so() {
     let host = Host::new();
     host.build("1.0", MAIN);
