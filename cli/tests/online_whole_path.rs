@@ -164,7 +164,8 @@ fn starts_at_the_same_time_give_one_node() {
 fn a_node_in_the_foreground_ends_with_a_signal() {
     let host = Host::new();
     host.build("1.0", MAIN);
-    let mut command = host.command(["start", "--foreground"]);
+    // The older form; `--foreground` is what the background process itself is started with.
+    let mut command = host.command(["start", "here"]);
     let mut child = command
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())

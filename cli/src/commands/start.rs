@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// The admin port that the caller expects; must be that of `adminport.cfg`
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+    /// Any word: the older form of `--foreground`
+    #[arg(hide = true, conflicts_with = "detached")]
+    word: Option<String>,
     /// Be the background process that another `start` waits for
     #[arg(long, hide = true, requires = "foreground")]
     detached: bool,
@@ -33,7 +36,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         return daemon.run_detached().map(|()| Exit::Done);
     }
     check_settings(args, context)?;
-    if args.foreground {
+    if args.foreground || args.word.is_some() {
         return foreground(context);
     }
     let started = start(context, Exit::Failed)?;

@@ -30,7 +30,7 @@ impl Definition {
     /// What a user may have forgotten.
     pub(crate) fn note(&self) -> Option<String> {
         let target = self.target.display();
-        let note = || format!("until `{target}` exists, a load of the package starts no actors");
+        let note = || format!("until `{target}` exists, the package cannot be loaded");
         self.values.is_none().then(note)
     }
 
