@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use convention::registry::{next_active, version_key};
-use protocol::control::{ActorFailure, RoleAction};
+use protocol::control::ActorFailure;
 use protocol::registry::{
     Command, Outcome, Placement, Refusal, Replacement, RolloutKind, SlotState, State,
 };
-use protocol::{GroupDefinition, RequestId, RolloutId, SlotId, SourceHash};
+use protocol::{GroupDefinition, RequestId, RolloutId, SourceHash};
 
 use super::fleet::{Fleet, Preflight};
 use super::replica::{ProposeFailure, Replica};
@@ -60,15 +60,6 @@ pub struct Left {
     pub to: SourceHash,
 }
 
-/// Something to be done to the actors of a role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoleOrder {
-    /// The slot that plays it.
-    pub slot: SlotId,
-    /// What.
-    pub action: RoleAction,
-}
-
 /// Why an order was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
@@ -98,8 +89,8 @@ pub enum OrderError {
 /// Carries out an operator's orders at the leader.
 #[derive(Debug)]
 pub struct Director<R, F> {
-    replica: Arc<R>,
-    fleet: Arc<F>,
+    pub(super) replica: Arc<R>,
+    pub(super) fleet: Arc<F>,
 }
 
 impl<R: Replica, F: Fleet> Director<R, F> {
@@ -142,9 +133,7 @@ impl<R: Replica, F: Fleet> Director<R, F> {
                 tracing::info!(rollout = rollout.0, "load answers at commit");
             }
             Outcome::Began { rollout } => {
-                let hash = order.hash;
-                self.finished(rollout, &order.group, |active| active == Some(hash))
-                    .await?;
+                self.loaded(rollout, &order.group, order.hash).await?;
             }
             Outcome::Refused(refusal) => return Err(refusal.into()),
             _ => {
@@ -196,7 +185,14 @@ impl<R: Replica, F: Fleet> Director<R, F> {
                         stamp,
                     }
                 };
-                self.propose_in_turn(&group, drain).await?
+                // Busy: it may be the active one by now.
+                match self.replica.propose(drain()).await?.1 {
+                    Outcome::Refused(Refusal::Busy { .. }) => {
+                        self.group_at_rest(&group).await;
+                        continue;
+                    }
+                    outcome => outcome,
+                }
             };
             match outcome {
                 Outcome::Began { rollout } => {
@@ -255,51 +251,6 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         }
     }
 
-    /// Stops, restarts or resumes a slot's actor.
-    ///
-    /// # Errors
-    /// [`OrderError::Propose`].
-    pub async fn operate(&self, order: RoleOrder) -> Result<(), OrderError> {
-        let Some(slot) = self
-            .replica
-            .read(|state| state.slots.get(&order.slot).cloned())
-        else {
-            return Ok(());
-        };
-        let id = order.slot;
-        let operate = |stop| Command::Operate {
-            slot: id,
-            stop,
-            stamp: self.fleet.stamp(),
-        };
-        let lives = matches!(slot.state, SlotState::Running | SlotState::Standing);
-        if matches!(order.action, RoleAction::Stop | RoleAction::Restart) {
-            self.replica.propose(operate(true)).await?;
-            if lives {
-                self.fleet.end(slot.node, slot.actor).await;
-            }
-        }
-        if matches!(order.action, RoleAction::Restart | RoleAction::Resume) {
-            self.replica.propose(operate(false)).await?;
-            self.wait_until(|state| {
-                state.slots.get(&id).is_none_or(|slot| {
-                    matches!(
-                        slot.state,
-                        SlotState::Running | SlotState::Failed { .. } | SlotState::Gone
-                    )
-                })
-            })
-            .await;
-            let state = self
-                .replica
-                .read(|s| s.slots.get(&id).map(|slot| slot.state.clone()));
-            if let Some(SlotState::Failed { reason }) = state {
-                return Err(OrderError::Failed { reason });
-            }
-        }
-        Ok(())
-    }
-
     fn leave(
         &self,
         group: &str,
@@ -342,18 +293,15 @@ impl<R: Replica, F: Fleet> Director<R, F> {
     ) -> Result<Outcome, OrderError> {
         loop {
             match self.replica.propose(command()).await?.1 {
-                Outcome::Refused(Refusal::Busy { .. }) => {
-                    self.wait_until(|state| {
-                        !state
-                            .rollouts
-                            .values()
-                            .any(|rollout| rollout.group == group)
-                    })
-                    .await;
-                }
+                Outcome::Refused(Refusal::Busy { .. }) => self.group_at_rest(group).await,
                 outcome => return Ok(outcome),
             }
         }
+    }
+
+    async fn group_at_rest(&self, group: &str) {
+        let busy = |state: &State| state.rollouts.values().any(|r| r.group == group);
+        self.wait_until(|state| !busy(state)).await;
     }
 
     fn place(&self, preflight: &Preflight) -> Result<Vec<Placement>, OrderError> {
@@ -400,6 +348,22 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         })
     }
 
+    /// Waits for the end of a load's rollout and says how it went, whatever happened since.
+    async fn loaded(&self, id: RolloutId, group: &str, hash: SourceHash) -> Result<(), OrderError> {
+        self.wait_until(|state| !state.rollouts.contains_key(&id))
+            .await;
+        let last = self.replica.read(|state| {
+            let history = &state.groups.get(group)?.history;
+            let mut ends = history.iter().filter(|e| e.hash == hash && is_end(&e.what));
+            ends.next_back()
+                .map(|entry| (entry.what.clone(), entry.detail.clone()))
+        });
+        match last {
+            Some((what, reason)) if what != "active" => Err(OrderError::Failed { reason }),
+            _ => Ok(()),
+        }
+    }
+
     fn last_failure(&self, group: &str) -> String {
         let found = self.replica.read(|state| {
             let history = &state.groups.get(group)?.history;
@@ -412,7 +376,7 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         found.unwrap_or_else(|| "another order overtook it".to_owned())
     }
 
-    async fn wait_until(&self, done: impl Fn(&State) -> bool) {
+    pub(super) async fn wait_until(&self, done: impl Fn(&State) -> bool) {
         let mut applied = self.replica.applied();
         while !self.replica.read(&done) {
             if applied.changed().await.is_err() {
@@ -420,6 +384,11 @@ impl<R: Replica, F: Fleet> Director<R, F> {
             }
         }
     }
+}
+
+/// Whether an entry of the history says how a rollout ended.
+fn is_end(what: &str) -> bool {
+    matches!(what, "active" | "refused" | "reverted")
 }
 
 /// Why a load has nothing to do, if so.

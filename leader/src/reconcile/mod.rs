@@ -5,12 +5,12 @@
 //! a restart, goes on where the last one stopped.
 //! Not here: what is to be done (`convention`), how a node does its part (`Fleet`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use convention::{Work, next_moment, work};
-use protocol::registry::{Command, Replacement};
+use protocol::registry::{Command, Outcome, Replacement};
 use protocol::{SlotId, SourceHash};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,10 @@ mod replica;
 pub use replica::{ProposeFailure, Replica};
 
 mod director;
-pub use director::{Director, Left, LoadOrder, Loaded, OrderError, RoleOrder, Unloaded};
+pub use director::{Director, Left, LoadOrder, Loaded, OrderError, Unloaded};
+
+mod roles;
+pub use roles::RoleOrder;
 
 mod rollout;
 
@@ -63,6 +66,7 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         let mut applied = self.replica.applied();
         let mut under_way = BTreeSet::new();
         let mut tasks = JoinSet::new();
+        let mut items = HashMap::new();
         loop {
             applied.borrow_and_update();
             let now = self.fleet.stamp();
@@ -71,8 +75,8 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
                 .read(|state| (work(state, now), next_moment(state, now)));
             for item in due {
                 if under_way.insert(item) {
-                    let reconciler = self.clone();
-                    tasks.spawn(async move { reconciler.carry_out(item).await });
+                    let task = tasks.spawn(self.clone().carry_out(item));
+                    items.insert(task.id(), item);
                 }
             }
             let until_next = next.map_or(Duration::from_secs(3600), |at| {
@@ -81,8 +85,10 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
-                    if let Ok(item) = ended {
+                Some(ended) = tasks.join_next_with_id(), if !tasks.is_empty() => {
+                    // One that panicked has its turn again as well.
+                    let id = ended.map_or_else(|failed| failed.id(), |(id, ())| id);
+                    if let Some(item) = items.remove(&id) {
                         under_way.remove(&item);
                     }
                 }
@@ -92,7 +98,7 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         }
     }
 
-    async fn carry_out(self, item: Work) -> Work {
+    async fn carry_out(self, item: Work) {
         let done = match item {
             Work::Rollout(id) => self.rollout(id).await,
             Work::Restart(slot) => self.restart(slot).await,
@@ -103,7 +109,6 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
             tracing::warn!(?item, %failure, "work was put off");
             tokio::time::sleep(RETRY).await;
         }
-        item
     }
 
     async fn restart(&self, id: SlotId) -> Result<(), ProposeFailure> {
@@ -163,7 +168,12 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
                 }
             }
         };
-        self.replica.propose(command).await.map(|_| ())
+        let (_, outcome) = self.replica.propose(command).await?;
+        if outcome == Outcome::Stale {
+            // Stopped, or its version was left, while it was constructed.
+            self.fleet.discard(order.node, actor).await;
+        }
+        Ok(())
     }
 
     async fn drain(&self, hash: SourceHash) -> Result<(), ProposeFailure> {

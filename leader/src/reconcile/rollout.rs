@@ -43,18 +43,18 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
                 .filter_map(|slot| Construct::of(state, *slot))
                 .collect::<Vec<_>>()
         });
-        match self.construct_orders(orders).await {
-            Ok(()) => {
-                let stamp = self.fleet.stamp();
-                let hold = Command::Hold { rollout: id, stamp };
-                self.replica.propose(hold).await?;
-            }
-            Err(failure) => {
-                self.discard_all(&rollout.constructed).await;
-                self.abort(id, reason_of(&failure)).await?;
-            }
+        let built = self.construct_orders(orders).await;
+        let failed = match &built {
+            Ok(()) => self.lost(rollout, &SlotState::Starting),
+            Err(failure) => Some(reason_of(failure)),
+        };
+        if let Some(reason) = failed {
+            self.discard_all(&rollout.constructed).await;
+            return self.abort(id, reason).await;
         }
-        Ok(())
+        let stamp = self.fleet.stamp();
+        let hold = Command::Hold { rollout: id, stamp };
+        self.replica.propose(hold).await.map(|_| ())
     }
 
     /// Waits until no slot waits for a new address any more.
@@ -101,11 +101,13 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         self.fleet.applied(index).await;
         let deactivating = self.deactivate_each(id, rollout);
         let lost = match tokio::time::timeout(self.hold_limit, deactivating).await {
-            Ok(Ok(())) => self.lost_in_hold(rollout),
+            Ok(Ok(())) => self.lost(rollout, &SlotState::Standing),
+            // "At once": whatever became of the old version's actors.
+            _ if rollout.now => None,
             Ok(Err(reason)) => Some(reason),
             Err(_elapsed) => Some(format!(
-                "the old version did not finish its work within {} s of the hold",
-                self.hold_limit.as_secs()
+                "the old version did not finish its work within {:?} of the hold",
+                self.hold_limit
             )),
         };
         let stamp = self.fleet.stamp();
@@ -122,33 +124,39 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
 
     /// Sends OnDeactivate behind what was accepted before, and waits until it was handled.
     async fn deactivate_each(&self, id: RolloutId, rollout: &Rollout) -> Result<(), String> {
+        let mut flushes = JoinSet::new();
         for (slot, literal) in self.messages(&rollout.deactivated, StepName::OnDeactivate) {
             let key = key(id, StepName::OnDeactivate, &slot);
             let sent = self.fleet.deliver(slot.node, key, &literal).await;
-            let flushed = match sent {
-                Ok(()) => self.fleet.flush(slot.node, slot.actor).await,
-                Err(lost) => Err(lost),
-            };
-            flushed.map_err(|_lost| {
-                format!(
-                    "an actor of the old version (`{}`) ended in the hold",
-                    slot.class
-                )
-            })?;
+            let (fleet, now) = (std::sync::Arc::clone(&self.fleet), rollout.now);
+            flushes.spawn(async move {
+                let flushed = match sent {
+                    Ok(()) if now => Ok(()),
+                    Ok(()) => fleet.flush(slot.node, slot.actor).await,
+                    Err(lost) => Err(lost),
+                };
+                flushed.map_err(|_lost| slot.class)
+            });
+        }
+        while let Some(flushed) = flushes.join_next().await {
+            if let Ok(Err(class)) = flushed {
+                return Err(format!(
+                    "an actor of the old version (`{class}`) ended in the hold"
+                ));
+            }
         }
         Ok(())
     }
 
-    fn lost_in_hold(&self, rollout: &Rollout) -> Option<String> {
+    /// An actor of the new version that is not as far as all are to be, in words.
+    fn lost(&self, rollout: &Rollout, wanted: &SlotState) -> Option<String> {
         self.replica.read(|state| {
-            let mut slots = rollout
-                .constructed
-                .iter()
-                .filter_map(|id| state.slots.get(id));
-            let lost = slots.find(|slot| slot.state != SlotState::Standing)?;
+            let constructed = rollout.constructed.iter();
+            let mut slots = constructed.filter_map(|id| state.slots.get(id));
+            let lost = slots.find(|slot| slot.state != *wanted)?;
+            let class = &lost.class;
             Some(format!(
-                "an actor of the new version (`{}`) ended in the hold",
-                lost.class
+                "an actor of the new version (`{class}`) ended before the switch"
             ))
         })
     }

@@ -3,12 +3,12 @@
 //! An actor is in the table from before its process exists until its end is settled: process gone,
 //! last frames read, dead letters made, parent and registry told. Each end is settled once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use convention::{Standing, role_standings};
-use leader::reconcile::Replica;
+use leader::reconcile::{Replica, StepKey, StepName};
 use protocol::control::{ActorFailure, FailureCode, Origin, SystemMessage, WorkerSpec};
 use protocol::registry::Command;
 use protocol::{ActorId, SlotId, SourceHash};
@@ -23,6 +23,9 @@ const START_LIMIT: Duration = Duration::from_secs(50);
 
 /// How long the last bytes of an ended process are waited for.
 const LAST_BYTES: Duration = Duration::from_secs(1);
+
+/// When an actor whose process is about to be forked is killed again.
+const KILL_AGAIN: Duration = Duration::from_millis(100);
 
 /// The table of a node's actors.
 #[derive(Debug, Default)]
@@ -46,6 +49,8 @@ struct Actor {
     connected: bool,
     disconnected: watch::Sender<bool>,
     exiting: bool,
+    /// Steps that reached it; they go with it.
+    steps: HashSet<StepKey>,
 }
 
 /// How far an actor is.
@@ -129,6 +134,7 @@ impl Actors {
             connected: false,
             disconnected: watch::Sender::new(false),
             exiting: false,
+            steps: HashSet::new(),
         };
         table.actors.insert(birth.actor, actor);
         true
@@ -170,6 +176,17 @@ impl Actors {
             actor.connected = true;
             actor.disconnected.send_replace(true);
         });
+    }
+
+    /// Whether a step is to reach its actor now: false when it did already, `None` when there is
+    /// no such actor that runs. An actor gets OnLoad once, whoever orders it.
+    pub(super) fn first_time(&self, mut key: StepKey) -> Option<bool> {
+        if key.step == StepName::OnLoad {
+            key.rollout = None;
+        }
+        let mut table = self.table();
+        let actor = table.actors.get_mut(&key.actor)?;
+        (*actor.stage.borrow() == Stage::Running).then(|| actor.steps.insert(key))
     }
 
     fn last_bytes(&self, id: ActorId) -> Option<watch::Receiver<bool>> {
@@ -329,7 +346,9 @@ impl Node {
     /// the binder then says where they go.
     async fn hold_roles_of(&self, actor: ActorId) {
         let standings = self.replica.read(role_standings);
-        let bound = standings.into_iter().filter(|(_, role)| role.standing == Standing::Bound(actor));
+        let bound = standings
+            .into_iter()
+            .filter(|(_, role)| role.standing == Standing::Bound(actor));
         let roles: Vec<_> = bound.map(|(id, _)| id).collect();
         if !roles.is_empty() {
             self.router.hold(roles).await;
@@ -363,7 +382,8 @@ impl Node {
         };
         let request = SystemMessage::ActorExitRequest { recursive: true };
         self.router.send_system(actor, request);
-        let ended = |stage: &Stage| matches!(stage, Stage::Ended | Stage::Failed(_));
+        // One that failed to start is in the table until its process has ended, which closes this.
+        let ended = |stage: &Stage| *stage == Stage::Ended;
         if tokio::time::timeout(grace, stage.wait_for(ended))
             .await
             .is_ok()
@@ -371,9 +391,14 @@ impl Node {
             return;
         }
         tracing::warn!(%actor, grace_ms = grace.as_millis() as u64, "actor killed");
-        if self.hosting.kill(actor) {
-            let _gone = stage.wait_for(ended).await;
+        // It may not have its process yet.
+        while !self.hosting.kill(actor) && self.actors.stage(actor).is_some() {
+            let soon = tokio::time::timeout(KILL_AGAIN, stage.wait_for(ended));
+            if soon.await.is_ok() {
+                return;
+            }
         }
+        let _gone = stage.wait_for(ended).await;
     }
 }
 

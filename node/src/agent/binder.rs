@@ -3,22 +3,28 @@
 //! A switch therefore reaches the router as one change per role, and the leader can wait until
 //! this node has applied it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use convention::{RoleStanding, Standing, role_standings};
-use protocol::RoleId;
+use protocol::{RoleId, SourceHash};
 use tokio::sync::watch;
 
+use super::leftovers;
 use super::node::Node;
 
 /// Follows the registry until shutdown; says in `bound` how far it is.
 pub(super) async fn run(node: Arc<Node>, bound: watch::Sender<u64>) {
     let mut applied = node.replica.applied();
     let mut known = BTreeMap::new();
+    let mut sources = BTreeSet::new();
     loop {
         let index = *applied.borrow_and_update();
-        let wanted = node.replica.read(role_standings);
+        let (wanted, named) = node
+            .replica
+            .read(|s| (role_standings(s), leftovers::named(s)));
+        clear_away(&node, &sources, &named);
+        sources = named;
         apply(&node, &known, &wanted).await;
         known = wanted;
         bound.send_replace(index);
@@ -27,6 +33,15 @@ pub(super) async fn run(node: Arc<Node>, bound: watch::Sender<u64>) {
             () = node.shutdown.cancelled() => return,
             changed = applied.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// Clears away what the registry has forgotten.
+fn clear_away(node: &Arc<Node>, known: &BTreeSet<SourceHash>, named: &BTreeSet<SourceHash>) {
+    for hash in known.difference(named).copied() {
+        let clearing = Arc::clone(node);
+        node.tasks
+            .spawn(async move { clearing.clear_away(hash).await });
     }
 }
 

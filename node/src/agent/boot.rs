@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use leader::reconcile::{Director, ProposeFailure, Reconciler, Replica};
 use leader::{Config, Consensus, FileOpenError, OpenError, Start, Unconnected, Voter};
+use protocol::Incarnation;
 use protocol::registry::{Command, FEATURE_LEVEL};
-use protocol::{Incarnation, SourceHash};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,7 +25,8 @@ use tokio_util::task::TaskTracker;
 use super::actors::Actors;
 use super::fleet::LocalFleet;
 use super::identity::{Identity, IdentityError, draw};
-use super::node::{Node, stamp};
+use super::leftovers::{self, Pins};
+use super::node::{Node, Patience, stamp};
 use super::sources::{Sources, SourcesConfig};
 use super::{binder, events};
 use crate::authority::SourceAuthority;
@@ -134,6 +135,14 @@ impl Agent {
     /// # Errors
     /// [`StartError`]; then nothing of it is left running.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_with(options, Patience::default()).await
+    }
+
+    /// As [`Self::start`], with other times to wait for actors.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing of it is left running.
+    pub async fn start_with(options: Options, patience: Patience) -> Result<Self, StartError> {
         let directory = options.directory;
         directory.check()?;
         let read = directory.settings()?;
@@ -158,6 +167,12 @@ impl Agent {
         };
         let config = Config::single(state.raft(), Start::Found(identity.convention), voter);
         let replica = Arc::new(open_log(&config).await?);
+        let store = PackageStore::new(state.packages()?, settings.store_limit_bytes);
+        let named = replica.read(leftovers::named);
+        let (path, swept) = (state.path().to_owned(), store.clone());
+        tokio::task::spawn_blocking(move || leftovers::sweep(&path, &swept, &named))
+            .await
+            .map_err(io::Error::other)?;
         let (hosting, ends) = Hosting::start(HostingConfig {
             state: state.path().to_owned(),
             worker_socket: worker_socket.clone(),
@@ -203,7 +218,7 @@ impl Agent {
             incarnation,
             port,
             authority: SourceAuthority::new(directory.clone()),
-            store: PackageStore::new(state.packages()?, settings.store_limit_bytes),
+            store,
             directory,
             settings,
             warnings,
@@ -212,9 +227,11 @@ impl Agent {
             router: handle,
             serials,
             actors: Actors::default(),
+            pins: Pins::default(),
             replica,
             director: OnceLock::new(),
             tasks: TaskTracker::new(),
+            patience,
             shutdown: CancellationToken::new(),
         });
         let agent = Self {
@@ -226,7 +243,6 @@ impl Agent {
         };
         agent.announce(identity).await?;
         agent.follow(events, ends);
-        agent.sweep();
         state.write_record(&agent.record)?;
         tracing::info!(node = %agent.node.id, port, "node serves");
         Ok(agent)
@@ -323,7 +339,7 @@ impl Agent {
         let director = Director::new(Arc::clone(&node.replica), Arc::clone(&fleet));
         let first = node.director.set(director).is_ok();
         assert!(first, "a node is followed once, right after it was made");
-        let reconciler = Reconciler::new(Arc::clone(&node.replica), fleet, HOLD_LIMIT);
+        let reconciler = Reconciler::new(Arc::clone(&node.replica), fleet, node.patience.hold);
         node.tasks
             .spawn(events::from_router(Arc::clone(node), events));
         node.tasks.spawn(events::from_hosting(
@@ -334,30 +350,16 @@ impl Agent {
         node.tasks.spawn(binder::run(Arc::clone(node), bound));
         node.tasks.spawn(reconciler.run(node.shutdown.clone()));
     }
-
-    /// Removes packages and unpacked sources that the registry does not name.
-    fn sweep(&self) {
-        let node = Arc::clone(&self.node);
-        self.node.tasks.spawn_blocking(move || {
-            let named = node
-                .replica
-                .read(|state| state.sources.keys().copied().collect());
-            let removed = node.store.sweep(&named);
-            removed
-                .into_iter()
-                .for_each(|hash: SourceHash| node.sources.forget(hash));
-        });
-    }
 }
-
-/// How long a rollout may hold a group's messages.
-const HOLD_LIMIT: Duration = Duration::from_secs(30);
 
 /// Time for an actor to handle its exit request at shutdown.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
 
 /// Time for the last tasks to end.
 const TASKS_GRACE: Duration = Duration::from_secs(5);
+
+/// What `pickle.cfg` allows, for the forkservers, which take it out of the environment.
+const PICKLE_VARIABLE: &str = "DIRECTOR_PICKLE_ALLOW";
 
 fn not_running(directory: &Directory) -> Result<(), StartError> {
     let Ok(Some(record)) = directory.state().record() else {
@@ -435,11 +437,15 @@ fn environment(settings: &Settings) -> WorkerEnvironment {
     let entries = settings.environment.as_deref();
     let only = entries.map(|entries| entries.iter().map(|entry| entry.name.clone()).collect());
     let given = entries.unwrap_or_default().iter();
-    let added = given.filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)));
+    let given = given.filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?)));
+    let mut added: Vec<_> = given.collect();
+    if !settings.pickle.is_empty() {
+        added.push((PICKLE_VARIABLE.to_owned(), settings.pickle.join(",")));
+    }
     WorkerEnvironment {
         without_python: true,
         only,
         withheld: Vec::new(),
-        added: added.collect(),
+        added,
     }
 }

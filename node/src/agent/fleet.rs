@@ -1,10 +1,9 @@
 //! The leader's orders, carried out on this node.
 //!
-//! A step that names an incarnation is carried out once: the keys of those done are remembered as
-//! long as the process lives, and incarnations do not outlive it.
+//! A step that names an incarnation is carried out once: the keys of those done are remembered with
+//! the actor, as long as it lives.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use leader::reconcile::{Construct, Fleet, Lost, Preflight, StepKey};
@@ -13,49 +12,20 @@ use protocol::{ActorId, GroupDefinition, NodeId, SourceHash, Stamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::actors::{Birth, Stage};
+use super::actors::Birth;
 use super::node::{Node, stamp};
-
-/// Time for an actor to handle its exit request before it is killed.
-const EXIT_GRACE: Duration = Duration::from_secs(10);
 
 /// This node as the one that the leader orders about.
 #[derive(Debug)]
 pub(super) struct LocalFleet {
     node: Arc<Node>,
-    // Held for a look-up and an insertion only.
-    done: Mutex<HashSet<StepKey>>,
     bound: watch::Receiver<u64>,
 }
 
 impl LocalFleet {
     /// A fleet of one node, whose binder says in `bound` which index it has applied.
     pub(super) fn new(node: Arc<Node>, bound: watch::Receiver<u64>) -> Self {
-        Self {
-            node,
-            done: Mutex::default(),
-            bound,
-        }
-    }
-
-    fn first_time(&self, key: StepKey) -> bool {
-        self.done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key)
-    }
-
-    fn lives(&self, actor: ActorId) -> Result<(), Lost> {
-        let stage = self
-            .node
-            .actors
-            .stage(actor)
-            .map(|stage| stage.borrow().clone());
-        if stage == Some(Stage::Running) {
-            Ok(())
-        } else {
-            Err(Lost { actor })
-        }
+        Self { node, bound }
     }
 }
 
@@ -93,7 +63,7 @@ impl Fleet for LocalFleet {
     }
 
     async fn discard(&self, _node: NodeId, actor: ActorId) {
-        self.node.exit(actor, EXIT_GRACE).await;
+        self.node.exit(actor, self.node.patience.exit).await;
     }
 
     async fn applied(&self, index: u64) {
@@ -102,9 +72,9 @@ impl Fleet for LocalFleet {
     }
 
     async fn deliver(&self, _node: NodeId, key: StepKey, literal: &str) -> Result<(), Lost> {
-        self.lives(key.actor)?;
-        if self.first_time(key) {
-            self.node.router.send_literal(key.actor, literal.to_owned());
+        let actor = key.actor;
+        if self.node.actors.first_time(key).ok_or(Lost { actor })? {
+            self.node.router.send_literal(actor, literal.to_owned());
         }
         Ok(())
     }
@@ -134,7 +104,7 @@ impl Fleet for LocalFleet {
                 let node = Arc::clone(&self.node);
                 leaving.spawn(async move {
                     let _idle = tokio::time::timeout_at(until, node.router.idle(actor)).await;
-                    node.exit(actor, EXIT_GRACE).await;
+                    node.exit(actor, node.patience.exit).await;
                 });
             }
             leaving.join_all().await;
@@ -143,7 +113,7 @@ impl Fleet for LocalFleet {
     }
 
     async fn end(&self, _node: NodeId, actor: ActorId) {
-        self.node.exit(actor, EXIT_GRACE).await;
+        self.node.exit(actor, self.node.patience.exit).await;
     }
 
     fn fresh_actor(&self) -> ActorId {

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: `boot` (start and stop), `node` (what everything shares), `events` (what
 //! comes from the router), `actors` (who lives here), `sources` (code on this host), `fleet`
-//! (orders of the leader), `binder` (the registry's roles into the router), `requests`.
+//! (orders of the leader), `binder` (the registry's roles into the router), `leftovers`
+//! (what no longer is loaded), `requests`.
 //! Not here: decisions (`convention`, `package`), connections (`router`), processes (`hosting`).
 
 mod boot;
@@ -12,11 +13,14 @@ mod identity;
 pub use identity::IdentityError;
 
 mod node;
+pub use node::Patience;
+
 mod rights;
 
 mod actors;
 mod binder;
 mod events;
 mod fleet;
+mod leftovers;
 mod requests;
 mod sources;

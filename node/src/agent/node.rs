@@ -1,7 +1,7 @@
 //! What all parts of a running agent share.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use leader::Consensus;
 use leader::reconcile::Director;
@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::actors::Actors;
 use super::fleet::LocalFleet;
+use super::leftovers::Pins;
 use super::sources::Sources;
 use crate::authority::SourceAuthority;
 use crate::directory::{Directory, Settings};
@@ -34,11 +35,31 @@ pub(super) struct Node {
     pub(super) router: RouterHandle,
     pub(super) serials: Arc<Serials>,
     pub(super) actors: Actors,
+    pub(super) pins: Pins,
     pub(super) replica: Arc<Consensus>,
     /// Set once, right after the fleet has been built over this node.
     pub(super) director: OnceLock<Director<Consensus, LocalFleet>>,
     pub(super) tasks: TaskTracker,
+    pub(super) patience: Patience,
     pub(super) shutdown: CancellationToken,
+}
+
+/// How long a node waits for actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the actors of an old version, while a rollout holds its group's messages.
+    pub hold: Duration,
+    /// For an actor to handle its exit request, before it is killed.
+    pub exit: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            hold: Duration::from_secs(30),
+            exit: Duration::from_secs(10),
+        }
+    }
 }
 
 impl Node {

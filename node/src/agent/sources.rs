@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use super::node::Node;
 use crate::authority::SourceAuthority;
 use crate::hosting::{
-    Interpreter, OriginSetup, PrepareRequest, PythonPolicy, UnpackError, folder_of,
+    Hosting, Interpreter, OriginSetup, PrepareRequest, PythonPolicy, UnpackError, folder_of,
     remove_unpacked, unpack,
 };
 use crate::store::PackageStore;
@@ -107,8 +107,8 @@ impl Sources {
         path.with_extension("py").is_file() || path.join("__init__.py").is_file()
     }
 
-    /// Forgets a source that is no longer loaded, its unpacked files included.
-    pub(super) fn forget(&self, source: SourceHash) {
+    /// Forgets a source that is no longer loaded, its forkserver and unpacked files included.
+    pub(super) async fn forget(&self, hosting: &Hosting, source: SourceHash) {
         self.ready
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -117,7 +117,10 @@ impl Sources {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&source);
-        if let Err(cause) = remove_unpacked(&self.state, &source) {
+        hosting.forget(&Origin::Source(source)).await;
+        let state = self.state.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_unpacked(&state, &source)).await;
+        if let Ok(Err(cause)) = removed {
             tracing::warn!(hash = %source.short(), %cause, "unpacked files stay behind");
         }
     }
@@ -144,7 +147,6 @@ impl Sources {
         let fresh = cell.get().is_none();
         let ready = self.ready(node, *hash, &group).await?;
         if fresh {
-            node.hosting.set_up(ready.setup.clone()).await;
             // Only to import once for all; each actor reports its own failures.
             let _looked_at = self.prepare(node, *hash, ready.setup, &definition).await;
         }
@@ -242,6 +244,7 @@ impl Sources {
                 interpreter: interpreter.executable,
                 path,
             };
+            node.hosting.set_up(setup.clone()).await;
             Ok(Ready { setup, notes })
         };
         cell.get_or_try_init(make).await.cloned()

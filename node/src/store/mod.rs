@@ -5,6 +5,7 @@
 //! Not here: trust (`authority`), unpacked sources (`hosting`).
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -112,15 +113,22 @@ impl PackageStore {
         self.folder.join(hash.to_string())
     }
 
+    /// Removes a package; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove(&self, hash: SourceHash) -> Result<(), StoreError> {
+        match fs::remove_file(self.path(hash)) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(self.io(cause)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes packages that `named` does not name and partial files of earlier runs.
     pub fn sweep(&self, named: &BTreeSet<SourceHash>) -> Vec<SourceHash> {
         let mut removed = Vec::new();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let hash = entry
-                .file_name()
-                .to_string_lossy()
-                .parse::<SourceHash>()
-                .ok();
+            let hash = hash_of(&entry.file_name());
             if hash.is_some_and(|hash| named.contains(&hash)) {
                 continue;
             }
@@ -135,7 +143,8 @@ impl PackageStore {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries
+        let packages = entries.filter(|entry| hash_of(&entry.file_name()).is_some());
+        packages
             .filter_map(|entry| entry.metadata().ok())
             .map(|about| about.len())
             .sum()
@@ -147,6 +156,11 @@ impl PackageStore {
             cause,
         }
     }
+}
+
+/// The package that a file of the store holds; `None`: one that is arriving.
+fn hash_of(name: &OsStr) -> Option<SourceHash> {
+    name.to_str()?.parse().ok()
 }
 
 impl Arrived {

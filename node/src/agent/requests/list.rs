@@ -96,7 +96,12 @@ pub(super) fn history(node: &Node, group: &str) -> Answer {
         .replica
         .read(|state| Some(state.groups.get(group)?.history.clone()));
     let hint = Some("`director list` shows the groups");
-    let unknown = || refused(format!("nothing was ever loaded for the group `{group}`"), hint);
+    let unknown = || {
+        refused(
+            format!("nothing was ever loaded for the group `{group}`"),
+            hint,
+        )
+    };
     Ok(Response::History {
         entries: entries.ok_or_else(unknown)?,
     })

@@ -17,6 +17,23 @@ pub(super) async fn load(
     request: Request,
     upload: Option<oneshot::Receiver<Result<Arrived, StoreError>>>,
 ) -> Answer {
+    let Some(upload) = upload else {
+        return Err(refused("no package was sent with the request", None));
+    };
+    let arrived = upload
+        .await
+        .map_err(|_closed| internal("the upload was given up"))??;
+    let hash = arrived.hash();
+    let pin = node.pins.pin(hash).await;
+    let answer = carry_out(node, request, arrived).await;
+    drop(pin);
+    if answer.is_err() {
+        node.clear_away(hash).await;
+    }
+    answer
+}
+
+async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answer {
     let Request::Load {
         request,
         group,
@@ -30,12 +47,6 @@ pub(super) async fn load(
     else {
         return Err(internal("no load"));
     };
-    let Some(upload) = upload else {
-        return Err(refused(format!("no package was sent for `{path}`"), None));
-    };
-    let arrived = upload
-        .await
-        .map_err(|_closed| internal("the upload was given up"))??;
     let (bytes, hash) = (arrived.bytes(), arrived.hash());
     let (authority, store) = (node.authority.clone(), node.store.clone());
     let shown = path.clone();

@@ -85,7 +85,6 @@ async fn answer(
                 .unload(&hash, request, now, &by)
                 .await
                 .map_err(not_done)?;
-            node.sources.forget(unloaded.0);
             Ok(Response::Unloaded { hash: unloaded.0 })
         }
         Request::Rollback { request, group, by } => {

@@ -1,0 +1,19 @@
+//! A node end to end with real processes: load, update, fail, restart, kill.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test"
+)]
+
+mod app;
+mod host;
+
+mod actors;
+mod crashes;
+mod loading;
+mod roles;
+mod rollout;
+mod unloading;
+mod whole_path;
