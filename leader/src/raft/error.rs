@@ -21,7 +21,8 @@ pub enum OpenError {
     Fatal(#[from] FatalError),
     /// The single voter did not become leader.
     #[error(
-        "this single voter did not become leader within `{waited_ms}` ms; is the disk very slow? Start the node again"
+        "this single voter did not become leader within `{waited_ms}` ms; is the disk very slow? \
+         Start the node again"
     )]
     NoLeader {
         /// How long it waited.
@@ -40,7 +41,8 @@ pub enum ProposeError {
     Unavailable(#[from] Unavailable),
     /// It may be carried out or not; propose it again with the same request id.
     #[error(
-        "no outcome after `{waited_ms}` ms: the command may still be carried out; repeat it under the same request id"
+        "no outcome after `{waited_ms}` ms: the command may still be carried out; \
+         repeat it under the same request id"
     )]
     Unknown {
         /// How long it was waited for.

@@ -116,10 +116,14 @@ async fn a_child_that_fails_to_come_up_sends_messages_back() {
     let child = ActorId::allot(INCARNATION, node.serials.range());
     parent.request(0, &create(child)).await;
     parent.send(child, b"first").await;
+    // Once the request behind it has come, the message has as well.
+    parent.request(1, &Request::Status).await;
     drop(
-        node.until(|event| matches!(event, AgentEvent::Request { .. }))
+        node.until(|event| matches!(event, AgentEvent::Request { sequence: 1, .. }))
             .await,
     );
+    let unanswered = parent.next().await;
+    assert_eq!(unanswered.header.kind, FrameKind::Response);
     node.handle.failed_creation(child, "no such class");
     assert!(text(&parent.take().await).contains("child_actor_exited"));
     let poison = parent.take().await;
