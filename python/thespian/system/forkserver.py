@@ -16,14 +16,27 @@ import site
 import socket
 import sys
 import traceback
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
-from thespian.system import control, main_module, preparing, process, trust, warmup, wire, worker
+import thespian
+from thespian.system import (
+    control,
+    main_module,
+    preparing,
+    process,
+    spare,
+    trust,
+    warmup,
+    wire,
+    worker,
+)
 
 # Given on the command line after an exec: the descriptor that holds the state to go on with.
 RESUME = "resume"
 # How the node's request to fork a worker begins.
 _SPAWN = b'{"op":"spawn"'
+# How long a process waits for an actor to become; who creates several does so within that.
+SPARE_MS = 1000
 
 
 def main(socket_path: str, token: str, folder: str, parent: Optional[str] = None) -> None:
@@ -48,6 +61,14 @@ def _add_packages() -> None:
     site.main()
 
 
+def _extend_package(entries: List[str]) -> None:
+    """Lets a program's own additions to the package ``thespian`` be found, behind ours."""
+    for entry in entries:
+        folder = os.path.join(entry, thespian.__name__)
+        if os.path.isdir(folder) and folder not in thespian.__path__:
+            thespian.__path__.append(folder)
+
+
 class Forkserver:
     """One forkserver; without an origin it is the root one."""
 
@@ -60,6 +81,8 @@ class Forkserver:
         # Why each actor imports for itself, once that is known.
         self._per_actor: Optional[str] = None
         self._children: Set[int] = set()
+        self._spare: Optional[spare.Spare] = None
+        self._spare_is_due = False
         self._finishing = False
         self._received = bytearray()
 
@@ -86,11 +109,15 @@ class Forkserver:
         poll.register(self._sock, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         while not (self._finishing and not self._children):
-            for descriptor, _event in poll.poll():
+            ready = poll.poll(self._patience_ms())
+            if not ready:
+                self._renew_spare()
+            for descriptor, _event in ready:
                 if descriptor == self._wake:
                     self._reap()
                 elif not self._receive():
                     process.end(0)
+        self._drop_spare()
         process.end(0)
 
     # Frames
@@ -160,28 +187,41 @@ class Forkserver:
         process.end(1)
 
     def _spawn(self, sequence: int, payload: bytes) -> None:
-        pid = self._fork(sequence)
-        if pid:
-            return
-        # Whatever happens, the child does not go on as a forkserver.
+        ahead, self._spare = self._spare, None
+        if ahead is not None and ahead.give(payload):
+            self._children.add(ahead.pid)
+            self._sock.sendall(control.answer(sequence, "forked", pid=ahead.pid))
+        else:
+            if ahead is not None:
+                ahead.end()
+            pid = self._fork(sequence)
+            if not pid:
+                self._become_worker(lambda: payload)
+        self._spare_is_due = True
+
+    def _become_worker(self, specification: Callable[[], Optional[bytes]]) -> None:
+        """In the child, which does not go on as a forkserver, whatever happens."""
         try:
             os.setpgid(0, 0)
             process.seed_afresh()
-            spec = control.decode(payload)
-            process.name(spec["class"].rpartition(".")[2])
-            source = self._path[0] if self._path and "source" in spec["origin"] else None
-            worker.main(spec, self._socket_path, trust.Rule(self._extra, source))
+            payload = specification()
+            if payload is not None:
+                spec = control.decode(payload)
+                process.name(spec["class"].rpartition(".")[2])
+                source = self._path[0] if self._path and "source" in spec["origin"] else None
+                worker.main(spec, self._socket_path, trust.Rule(self._extra, source))
         except BaseException:
             traceback.print_exc()
         process.end(1)
 
-    def _fork(self, sequence: int) -> int:
+    def _fork(self, sequence: Optional[int]) -> int:
         """Forks; the parent has answered then, the child has left what is the parent's."""
         parent = os.getpid()
         pid = os.fork()
         if pid:
-            self._children.add(pid)
-            self._sock.sendall(control.answer(sequence, "forked", pid=pid))
+            if sequence is not None:
+                self._children.add(pid)
+                self._sock.sendall(control.answer(sequence, "forked", pid=pid))
             return pid
         try:
             process.die_with(parent)
@@ -193,6 +233,42 @@ class Forkserver:
         except BaseException:
             os._exit(1)
         return 0
+
+    # The process that is forked ahead
+
+    def _patience_ms(self) -> Optional[int]:
+        """How long the loop waits for something to come before it looks after the spare."""
+        if self._spare_is_due:
+            return 0
+        return SPARE_MS if self._spare is not None else None
+
+    def _renew_spare(self) -> None:
+        """Forks a spare after an actor was created; ends one that nobody wanted."""
+        if not self._spare_is_due:
+            self._drop_spare()
+            return
+        self._spare_is_due = False
+        try:
+            read, write = os.pipe()
+        except OSError:
+            return
+        try:
+            pid = self._fork(None)
+        except OSError:
+            os.close(read)
+            os.close(write)
+            return
+        if not pid:
+            os.close(write)
+            process.name("spare")
+            self._become_worker(lambda: spare.wait(read))
+        os.close(read)
+        self._spare = spare.Spare(pid, write)
+
+    def _drop_spare(self) -> None:
+        ahead, self._spare, self._spare_is_due = self._spare, None, False
+        if ahead is not None:
+            ahead.end()
 
     def _reap(self) -> None:
         try:
@@ -206,7 +282,10 @@ class Forkserver:
                 return
             if pid == 0:
                 return
-            if pid in self._children:
+            if self._spare is not None and pid == self._spare.pid:
+                os.close(self._spare.write)
+                self._spare = None
+            elif pid in self._children:
                 self._children.remove(pid)
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
                 self._sock.sendall(control.notice("child_ended", pid=pid, status=code))
@@ -222,10 +301,12 @@ class Forkserver:
             directory = client["directory"]
             entries += [os.path.join(directory, entry) for entry in client["sys_path"]]
             main_module.install(client.get("main"))
+            _extend_package(entries)
         self._path = list(dict.fromkeys(entries))
         sys.path[:] = self._path + [entry for entry in sys.path if entry not in self._path]
 
     def _prepare(self, sequence: int, request: control.Document) -> None:
+        self._drop_spare()
         before = process.open_descriptors()
         if self._per_actor is None and request["preload"]:
             classes = preparing.look(request)
