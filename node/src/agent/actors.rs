@@ -192,7 +192,9 @@ impl Actors {
     fn last_bytes(&self, id: ActorId) -> Option<watch::Receiver<bool>> {
         let table = self.table();
         let actor = table.actors.get(&id)?;
-        actor.connected.then(|| actor.disconnected.subscribe())
+        // One that was starting may have said why it failed, in bytes that are not read yet.
+        let awaited = actor.connected || *actor.stage.borrow() == Stage::Starting;
+        awaited.then(|| actor.disconnected.subscribe())
     }
 }
 

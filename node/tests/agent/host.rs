@@ -1,7 +1,7 @@
 //! A node in a directory of its own, and what a client asks of it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use node::agent::{Agent, Options, Patience};
@@ -21,9 +21,15 @@ pub(crate) const LONG: Duration = Duration::from_secs(40);
 /// A running node; ends with the test.
 pub(crate) struct Host {
     pub(crate) folder: TempDir,
+    socket: PathBuf,
+    serving: Option<Serving>,
+}
+
+/// A node that serves in this process.
+pub(crate) struct Serving {
     record: NodeRecord,
     shutdown: CancellationToken,
-    serving: Option<JoinHandle<()>>,
+    ended: JoinHandle<()>,
 }
 
 /// A Director directory that trusts the tests' key, with these `.cfg` files.
@@ -48,24 +54,42 @@ impl Host {
     }
 
     pub(crate) async fn start_in(folder: TempDir, patience: Patience) -> Self {
+        let serving = Self::serve(folder.path(), patience).await;
+        Self {
+            folder,
+            socket: serving.socket().to_owned(),
+            serving: Some(serving),
+        }
+    }
+
+    /// A node that another process serves.
+    pub(crate) fn elsewhere(folder: TempDir, socket: PathBuf) -> Self {
+        Self {
+            folder,
+            socket,
+            serving: None,
+        }
+    }
+
+    /// Starts a node in this folder.
+    pub(crate) async fn serve(folder: &Path, patience: Patience) -> Serving {
         if std::env::var_os("DIRECTOR_LOG").is_some() {
             let filter = tracing_subscriber::EnvFilter::from_env("DIRECTOR_LOG");
             let log = tracing_subscriber::fmt().with_env_filter(filter);
             let _again = log.with_writer(std::io::stderr).try_init();
         }
         let options = Options {
-            directory: Directory::at(folder.path()),
+            directory: Directory::at(folder),
             python_hint: None,
         };
         let agent = Agent::start_with(options, patience).await.unwrap();
         let record = agent.record();
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(agent.serve(shutdown.clone()));
-        Self {
-            folder,
+        let ended = tokio::spawn(agent.serve(shutdown.clone()));
+        Serving {
             record,
             shutdown,
-            serving: Some(serving),
+            ended,
         }
     }
 
@@ -81,9 +105,9 @@ impl Host {
     }
 
     async fn end(&mut self) {
-        self.shutdown.cancel();
         if let Some(serving) = self.serving.take() {
-            serving.await.unwrap();
+            serving.shutdown.cancel();
+            serving.ended.await.unwrap();
         }
         assert_eq!(
             processes(self.folder.path()),
@@ -93,7 +117,7 @@ impl Host {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        Client::connect(&self.record.socket).await.unwrap()
+        Client::connect(&self.socket).await.unwrap()
     }
 
     pub(crate) async fn request(&self, request: Request) -> Result<Response, RequestError> {
@@ -116,9 +140,21 @@ impl Host {
         package: &[u8],
         upwards_only: bool,
     ) -> Result<Response, RequestError> {
+        let mut request = self.load_request(app);
+        if let Request::Load {
+            upwards_only: only, ..
+        } = &mut request
+        {
+            *only = upwards_only;
+        }
+        let mut client = self.client().await;
+        refusal(client.upload(package, request, |_bytes| ()).await)
+    }
+
+    pub(crate) fn load_request(&self, app: &App) -> Request {
         let names = pyliteral::NoNames;
         let (definition, _warnings) = package::parse_tli("test.tli", &app.tli, &names).unwrap();
-        let request = Request::Load {
+        Request::Load {
             request: RequestId(rand::random()),
             group: app.group.clone(),
             version: Some(app.version.clone()),
@@ -126,10 +162,8 @@ impl Host {
             definition,
             by: "a test".to_owned(),
             no_wait: false,
-            upwards_only,
-        };
-        let mut client = self.client().await;
-        refusal(client.upload(package, request, |_bytes| ()).await)
+            upwards_only: false,
+        }
     }
 
     pub(crate) async fn unload(&self, app: &App, now: bool) -> Result<Response, RequestError> {
@@ -245,6 +279,12 @@ impl Host {
             }
         };
         tokio::time::timeout(LONG, waiting).await.unwrap()
+    }
+}
+
+impl Serving {
+    pub(crate) fn socket(&self) -> &Path {
+        &self.record.socket
     }
 }
 

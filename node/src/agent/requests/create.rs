@@ -10,7 +10,7 @@ use convention::find_name;
 use protocol::control::{
     ActorFailure, ErrorCode, FailureCode, Origin, Request, RequestError, Response,
 };
-use protocol::registry::State;
+use protocol::registry::{SourceState, State};
 use protocol::{ActorId, SourceHash};
 
 use super::{Answer, refused};
@@ -119,13 +119,17 @@ fn origin(
     client: Option<protocol::control::ClientEnvironment>,
 ) -> Result<Origin, ActorFailure> {
     if let Some(hash) = source {
-        let loaded = node.replica.read(|state| state.sources.contains_key(&hash));
-        return if loaded {
-            Ok(Origin::Source(hash))
-        } else {
-            let message = format!("source hash {hash} does not match any loaded source");
-            Err(failure(FailureCode::InvalidSourceHash, message))
+        let state = node.replica.read(|s| s.sources.get(&hash).map(|s| s.state));
+        // What drains may go on with its own work.
+        let own = node.actors.source_of(from.address) == Some(hash);
+        let message = match state {
+            Some(SourceState::Draining { .. }) if !own => {
+                format!("source hash {hash} is being unloaded")
+            }
+            Some(_) => return Ok(Origin::Source(hash)),
+            None => format!("source hash {hash} does not match any loaded source"),
         };
+        return Err(failure(FailureCode::InvalidSourceHash, message));
     }
     if let Some(hash) = node.actors.source_of(from.address) {
         return Ok(Origin::Source(hash));
