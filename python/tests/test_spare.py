@@ -51,8 +51,8 @@ def test_an_actor_is_created_although_the_spare_was_killed(node, system):
     server = forkserver_pid(pid_of(system, teller(system)))
     spare = spare_of(node, server)
     os.kill(spare, signal.SIGKILL)
-    assert pid_of(system, teller(system)) != spare
     gone(spare)
+    assert pid_of(system, teller(system)) != spare
 
 
 def test_what_is_prepared_later_is_not_left_to_an_older_spare(node, system):

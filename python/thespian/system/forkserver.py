@@ -322,6 +322,8 @@ class Forkserver:
         if replace:
             self._start_over()
         process.freeze()
+        # What is prepared is about to be created.
+        self._spare_is_due = True
 
     def _start_over(self) -> None:
         """Replaces this process's image: threads and descriptors of the import go with it.
