@@ -136,9 +136,9 @@ def test_own_classes_pass_from_the_same_source_on_another_node(tmp_path, monkeyp
             rule.loads(pickle.dumps(other, 5), same_source=True)
 
 
-def header(source, incarnation=1, sender=None, kind=wire.PICKLE):
+def header(source, incarnation=1, sender=None, kind=wire.PICKLE, flags=0):
     key = sender or address.allot(1, 50)._key
-    return (108, 1, 3, 0, kind, 1, 0, 0, key, HERE._key, incarnation, 1, source, wire.NO_TRACE)
+    return (108, 1, 3, flags, kind, 1, 0, 0, key, HERE._key, incarnation, 1, source, wire.NO_TRACE)
 
 
 def test_only_the_same_source_on_the_same_node_is_read_freely():
@@ -162,3 +162,58 @@ def test_an_envelope_of_another_source_does_not_lend_the_own_one():
     assert "basename" in forged.poisonMessage and forged.details == "why"
     by_node = header(wire.NO_SOURCE, 1, address.allot(1, 1)._key, wire.ENVELOPE_PAYLOAD)
     assert reader.read(by_node, body).poisonMessage == "b"
+
+
+def test_a_foreign_pickle_is_read_with_care_whatever_source_it_names():
+    payload = pickle.dumps(Calls(os.path.basename, "/a/b"), 5)
+    for source in (b"s" * 32, wire.NO_SOURCE):
+        reader = reading.Reader(HERE._key, 1, source, trust.Rule())
+        assert reader.read(header(source), payload) == "b"
+        with pytest.raises(trust.Refused, match="basename"):
+            reader.read(header(source, flags=wire.FOREIGN | wire.ASK), payload)
+        data = pickle.dumps({"built": "in"}, 5)
+        assert reader.read(header(source, flags=wire.FOREIGN), data) == {"built": "in"}
+
+
+def test_what_is_foreign_stays_foreign_inside_an_envelope():
+    reader = reading.Reader(HERE._key, 1, wire.NO_SOURCE, trust.Rule())
+    payload = pickle.dumps(Calls(os.path.basename, "/a/b"), 5)
+    told = b'{"system":"poison_message","details":"why"}'
+    size = 108 + len(payload)
+    node = address.allot(1, 1)._key
+    for sender, outer, inner in (
+        (None, wire.FOREIGN, 0),
+        (None, 0, wire.FOREIGN),
+        (node, 0, wire.FOREIGN),
+    ):
+        body = wire.envelope(told, (size, *header(wire.NO_SOURCE, flags=inner)[1:]), payload)
+        head = header(wire.NO_SOURCE, sender=sender, kind=wire.ENVELOPE_PAYLOAD, flags=outer)
+        assert "basename" in reader.read(head, body).poisonMessage
+
+
+def test_a_module_that_the_operator_allows_lends_nothing_that_it_imported(tmp_path, monkeypatch):
+    text = "import os\nfrom subprocess import Popen\n\nclass Own:\n    class Inner:\n        pass\n"
+    (tmp_path / "allowedthings.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import allowedthings
+
+    rule = trust.Rule(trust.additions("allowedthings.*"))
+    for cls in (allowedthings.Own, allowedthings.Own.Inner):
+        assert rule.loads(pickle.dumps(cls, 5)) is cls
+    for name in ("os.system", "os", "Popen", "missing", "Own.missing"):
+        with pytest.raises(trust.Refused):
+            rule.find("allowedthings", name, False)
+
+
+def test_literals_execute_nothing_and_are_bounded():
+    reader = reading.Reader(HERE._key, 1, wire.NO_SOURCE, trust.Rule())
+    head = header(wire.NO_SOURCE, kind=wire.LITERAL)
+    assert reader.read(head, b"{'a': [1, (2.5, None)]}") == {"a": [1, (2.5, None)]}
+    for text in (b"__import__('os')", b"open('/etc/passwd')", b"[x for x in (1,)]", b"1 .real"):
+        with pytest.raises(ValueError):
+            reader.read(head, text)
+    for text in (b"[" * 100_000, b"-" * 100_000 + b"1", b"1+" * 100_000 + b"1j", b"\xff", b"9" * 6_000):
+        with pytest.raises((ValueError, SyntaxError, MemoryError, RecursionError)):
+            reader.read(head, text)
+    with pytest.raises(ValueError, match="longer than"):
+        reader.read(head, b"'" + b"x" * wire.LITERAL_BYTES_MAX + b"'")

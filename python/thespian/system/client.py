@@ -5,6 +5,7 @@ Every ``multiproc*`` base means Director. Not here: the connection (``endpoint``
 
 import os
 import sys
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Dict, Iterator, Optional, Union
@@ -33,7 +34,7 @@ class _Core:
 
     def __init__(self, port: int, capabilities: Dict[str, Any]) -> None:
         self.port = port
-        self.endpoint = endpoint.Endpoint(port)
+        self.endpoint = endpoint.Endpoint(port, capabilities=capabilities)
         self.capabilities = dict(self.endpoint.capabilities(), **capabilities)
 
 
@@ -132,7 +133,11 @@ class ActorSystem:
 
     def shutdown(self) -> None:
         """Stops the node and all its actors."""
-        self._endpoint().shut_down(SHUTDOWN_LIMIT_S)
+        if self._core is None:
+            return
+        limit = time.monotonic() + SHUTDOWN_LIMIT_S
+        self._core.endpoint.shut_down(SHUTDOWN_LIMIT_S)
+        locate.await_end(self._core.port, limit - time.monotonic())
         if _Core.current is self._core:
             _Core.current = None
         self._core = None  # type: ignore[assignment]

@@ -28,9 +28,10 @@ _HEADER_REST = wire.HEADER_BYTES - 4
 class Endpoint:
     """Sends and receives for one external program."""
 
-    def __init__(self, port: int, start: bool = True) -> None:
+    def __init__(self, port: int, start: bool = True, capabilities: Any = None) -> None:
         self._lock = threading.RLock()
         self._port = port
+        self._capabilities = capabilities
         self._pid = os.getpid()
         self._requests = itertools.count(1)
         self._asked: Tuple[int, bytes, Any] = (0, b"", None)
@@ -45,7 +46,10 @@ class Endpoint:
     # Connection
 
     def _connect(self, start: bool) -> None:
-        sock = locate.dial_or_start(self._port) if start else locate.dial(self._port)
+        if start:
+            sock = locate.dial_or_start(self._port, self._capabilities)
+        else:
+            sock = locate.dial(self._port)
         if sock is None:
             raise ActorSystemFailure(
                 "the node with admin port %d does not answer any more" % self._port

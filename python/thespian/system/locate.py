@@ -1,21 +1,19 @@
-"""Where a node listens, found from its admin port; and how one is started.
+"""Where a node listens, found from its admin port.
 
-Not here: what is said on the connection (``endpoint``).
+Not here: what is said on the connection (``endpoint``), starting a node (``starting``).
 """
 
 import os
 import socket
 import stat
-import sys
 import time
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
 from thespian.system.errors import ActorSystemStartupFailure
 
 DEFAULT_PORT = 1900
 # Names one socket for every port: for programs that talk to a node of their own.
 SOCKET_VARIABLE = "DIRECTOR_SOCKET"
-BINARY_VARIABLE = "DIRECTOR_BIN"
 START_LIMIT_S = 20.0
 
 
@@ -57,12 +55,15 @@ def _trustworthy(path: str) -> bool:
     return stat.S_ISSOCK(status.st_mode) and status.st_uid in (0, os.getuid())
 
 
-def dial_or_start(port: int) -> socket.socket:
+def dial_or_start(port: int, capabilities: Optional[Dict[str, Any]] = None) -> socket.socket:
     """A connection to the node with this admin port, which is started if it does not run."""
     sock = dial(port)
     if sock is not None:
         return sock
-    start(port)
+    # Here, because forkservers import this file as well and start nothing.
+    from thespian.system import starting
+
+    starting.start(port, capabilities or {})
     limit = time.monotonic() + START_LIMIT_S
     while time.monotonic() < limit:
         sock = dial(port)
@@ -75,39 +76,10 @@ def dial_or_start(port: int) -> socket.socket:
     )
 
 
-def binary() -> Optional[str]:
-    """The ``director`` program: by its variable, beside the interpreter, or on PATH."""
-    named = os.environ.get(BINARY_VARIABLE)
-    if named:
-        return named
-    import shutil
+def await_end(port: int, seconds: float) -> None:
+    """Waits until the node that was shut down has gone, and removes what it was started in."""
+    if os.environ.get(SOCKET_VARIABLE):
+        return
+    from thespian.system import starting
 
-    beside = os.path.join(os.path.dirname(sys.executable or ""), "director")
-    return beside if os.access(beside, os.X_OK) else shutil.which("director")
-
-
-def start(port: int) -> None:
-    """Starts a node with this admin port; raises ActorSystemStartupFailure."""
-    # Here, because forkservers import this file as well and start nothing.
-    import subprocess
-
-    program = binary()
-    if program is None:
-        raise ActorSystemStartupFailure(
-            "no node listens for admin port %d and no `director` program was found to start one: "
-            "set %s or put it on PATH" % (port, BINARY_VARIABLE)
-        )
-    environment = dict(os.environ, DIRECTOR_PYTHON=sys.executable or "")
-    result = subprocess.run(
-        [program, "start", "--port", str(port)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if result.returncode != 0:
-        raise ActorSystemStartupFailure(
-            "`%s start --port %d` ended with %d: %s"
-            % (program, port, result.returncode, result.stdout.decode(errors="replace").strip())
-        )
+    starting.clear(port, max(0.0, seconds))

@@ -34,10 +34,15 @@ class Reader:
         """The message in a frame; raises trust.Refused, or whatever reading it raises."""
         kind = header[wire.PAYLOAD_KIND]
         if kind == wire.PICKLE:
+            if header[wire.FLAGS] & wire.FOREIGN:
+                return self._rule.loads(payload)
             if header[wire.SOURCE] == self._source and header[10] == self._incarnation:
                 return _loads(payload)
             return self._rule.loads(payload, self._same_source(header))
         if kind == wire.LITERAL:
+            if len(payload) > wire.LITERAL_BYTES_MAX:
+                raise ValueError("a literal of %d bytes is longer than the %d that are read"
+                                 % (len(payload), wire.LITERAL_BYTES_MAX))
             return ast.literal_eval(bytes(payload).decode())
         if kind == wire.JSON:
             return _system_message(control.decode(payload))
@@ -64,6 +69,9 @@ class Reader:
         if outer[wire.SENDER] not in self._node:
             inner = inner[: wire.SOURCE] + (outer[wire.SOURCE],) + inner[wire.TRACE :]
             inner = inner[:10] + (outer[wire.INCARNATION],) + inner[11:]
+        # What came from a stranger stays a stranger's, whoever passes it on.
+        flags = inner[wire.FLAGS] | (outer[wire.FLAGS] & wire.FOREIGN)
+        inner = inner[: wire.FLAGS] + (flags,) + inner[wire.PAYLOAD_KIND :]
         try:
             return self.read(inner, body)
         except Exception as error:

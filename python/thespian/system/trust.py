@@ -1,7 +1,7 @@
 """What may be unpickled from whom.
 
-Between processes of one source on one node messages are ordinary pickles. Everything else is read
-by an unpickler that gives out built-in data types only, so that a message can neither run code
+Between processes of one source on one node messages are ordinary pickles. Everything else, and
+whatever the node marks as foreign, is read by an unpickler that gives out built-in data types only, so that a message can neither run code
 here nor turn a class of one version into that of another.
 Not here: what happens to a refused message (``reading``).
 """
@@ -123,9 +123,10 @@ class Rule:
         if known is not self:
             return known
         full = "%s.%s" % (module, name)
-        if full in self.extra or module + ".*" in self.extra:
+        if full in self.extra:
             return _import(module, name)
-        if same_source and self._is_own(module):
+        if module + ".*" in self.extra or (same_source and self._is_own(module)):
+            # What the module only imported is not among its classes.
             found = _import(module, name)
             if isinstance(found, type) and found.__module__ == module:
                 return found
@@ -150,7 +151,7 @@ def _import(module: str, name: str) -> Any:
     __import__(module)
     found = sys.modules[module]
     for part in name.split("."):
-        found = getattr(found, part)
+        found = getattr(found, part, None)
     return found
 
 

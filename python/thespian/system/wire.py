@@ -10,6 +10,7 @@ PROTOCOL_VERSION = 1
 HEADER = struct.Struct("<IBBHBBHI16s16sQQ32s16s")
 HEADER_BYTES = HEADER.size
 FRAME_BYTES_MAX = 400 << 20
+LITERAL_BYTES_MAX = 8 << 20
 # The same header cut where a sender's frames to one target differ: length, sequence, trace.
 MESSAGE = struct.Struct("<I52sQ32s16s")
 CREDIT = struct.Struct("<B7x16sI4xQ")
@@ -19,7 +20,7 @@ ENVELOPE = struct.Struct("<I")
 HELLO, WELCOME, MESSAGE_KIND, REQUEST, RESPONSE, NOTICE = 1, 2, 3, 4, 5, 6
 CREDIT_KIND, WINDOW_KIND, MARKER, UPLOAD, PATH_SWITCH = 7, 8, 9, 10, 11
 
-ASK, SYSTEM, RETURNED, NO_LITERAL = 1, 2, 4, 8
+ASK, SYSTEM, RETURNED, NO_LITERAL, FOREIGN = 1, 2, 4, 8, 32
 
 EMPTY, PICKLE, LITERAL, JSON, ENVELOPE_PAYLOAD, RAW = 0, 1, 2, 3, 4, 5
 
