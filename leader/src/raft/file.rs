@@ -70,19 +70,30 @@ impl fmt::Display for Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum FileOpenError {
     /// Another process (or this one) has it open.
-    #[error("`{path}` is in use by another node; stop that node, or use another directory", path = path.display())]
+    #[error(
+        "`{path}` is in use by another node; stop that node, or use another directory",
+        path = path.display()
+    )]
     Locked {
         /// The file.
         path: PathBuf,
     },
     /// It should be there.
-    #[error("`{path}` is missing: this node was a voter; restore its state directory from a backup, or delete all of it to make this node forget the convention", path = path.display())]
+    #[error(
+        "`{path}` is missing: this node was a voter; restore its state directory from a backup, \
+         or delete all of it to make this node forget the convention",
+        path = path.display()
+    )]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// Its bytes are not what was written.
-    #[error("`{path}` is damaged ({detail}); restore it from a backup, or delete the state directory to make this node forget the convention", path = path.display())]
+    #[error(
+        "`{path}` is damaged ({detail}); restore it from a backup, or delete the state directory \
+         to make this node forget the convention",
+        path = path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -90,7 +101,10 @@ pub enum FileOpenError {
         detail: String,
     },
     /// It is the file of another convention or voter.
-    #[error("`{path}` belongs to {found}, not to {wanted}; it must not be used here", path = path.display())]
+    #[error(
+        "`{path}` belongs to {found}, not to {wanted}; it must not be used here",
+        path = path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -127,7 +141,10 @@ pub(crate) enum FileError {
         #[source]
         source: CodecError,
     },
-    #[error("a snapshot of {found} does not belong in `{path}`, the file of {wanted}", path = path.display())]
+    #[error(
+        "a snapshot of {found} does not belong in `{path}`, the file of {wanted}",
+        path = path.display()
+    )]
     ForeignSnapshot {
         path: PathBuf,
         found: String,

@@ -42,10 +42,10 @@ async fn what_the_registry_refuses_is_refused_and_not_fatal() {
         stamp: Stamp(1),
     };
     let refused = consensus.propose(drain).await.unwrap_err();
-    assert!(
-        matches!(&refused, ProposeError::Refused(Refusal::UnknownSource { hash: it }) if *it == hash),
-        "{refused}"
-    );
+    let ProposeError::Refused(refusal) = &refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(*refusal, Refusal::UnknownSource { hash });
     let stale = Command::Finish {
         rollout: RolloutId(9),
         stamp: Stamp(2),
