@@ -82,6 +82,9 @@ impl Flags {
     /// Of a literal: the text is the `repr` of a string that is itself the `repr` of a value that
     /// is no literal.
     pub const NO_LITERAL: Self = Self(8);
+    /// Whoever sent it may not run code here: its pickle is read by the restricted unpickler,
+    /// whatever the source. The receiving node sets it; no sender may.
+    pub const FOREIGN: Self = Self(32);
 
     /// Whether all bits of `other` are set.
     #[must_use]
@@ -324,8 +327,9 @@ mod tests {
             Flags::SYSTEM,
             Flags::RETURNED,
             Flags::NO_LITERAL,
+            Flags::FOREIGN,
         ];
-        assert_eq!(flags.map(|flag| flag.0), [1, 2, 4, 8]);
+        assert_eq!(flags.map(|flag| flag.0), [1, 2, 4, 8, 32]);
         let both = Flags::ASK.with(Flags::NO_LITERAL);
         assert!(both.contains(Flags::NO_LITERAL) && !both.contains(Flags::SYSTEM));
     }

@@ -37,3 +37,17 @@ pub const ALLOTMENT: u64 = 1 << 32;
 
 /// Bytes that may wait for a role while a rollout holds it.
 pub const HOLD_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest literal that a worker or client reads: the 1 MiB that may be written by hand, with room
+/// for the escapes of its `repr`; the parser of Python needs many times the text's size.
+pub const LITERAL_BYTES_MAX: usize = 8 << 20;
+
+/// Longest framed document on a QUIC stream; packages go as bulk transfers, without frames.
+pub const WIRE_DOCUMENT_BYTES_MAX: usize = 16 << 20;
+
+/// Longest first document of a connection, read before the peer counts as authorised.
+pub const HELLO_BYTES_MAX: usize = 4 << 10;
+
+/// Piece of a bulk transfer that a provider reads and writes at a time: large enough that a
+/// package of 200 MB costs few wake-ups, small enough that twenty getters fit in memory.
+pub const TRANSFER_CHUNK_BYTES: usize = 1 << 20;

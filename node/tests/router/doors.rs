@@ -1,11 +1,12 @@
 //! Who may connect to the router, and what a bad connection costs: itself.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::{Line, Node, hello, text};
 use node::router::{AgentEvent, Limits, Rights};
-use protocol::control::{ConnectionRole, Request};
-use protocol::{ActorId, Frame, FrameKind, Header, PayloadKind};
+use protocol::control::{ConnectionRole, Notice, Request};
+use protocol::{ActorId, Flags, Frame, FrameKind, Header, PayloadKind};
 use tokio::io::AsyncWriteExt;
 
 fn impatient() -> Limits {
@@ -56,7 +57,7 @@ async fn a_token_is_good_once_and_only_if_known() {
     let mut line = Line::dial(node.workers(), &again).await;
     assert!(text(&line.next().await).contains("expects no worker"));
     line.ends().await;
-    worker.notice(&protocol::control::Notice::Started).await;
+    worker.notice(&Notice::Started).await;
     node.until(|event| matches!(event, AgentEvent::Started { .. }))
         .await;
 }
@@ -209,4 +210,97 @@ async fn an_upload_without_rights_leads_nowhere() {
     };
     let event = node.until(upload_or_request).await;
     assert!(matches!(event, AgentEvent::Request { sequence: 5, .. }));
+}
+
+/// A node whose first client may use it and whose later ones may operate it.
+fn first_is_foreign() -> Node {
+    let met = AtomicBool::new(false);
+    Node::with(Limits::default(), move |_| {
+        let rights = [Rights::Use, Rights::Operate];
+        Some(rights[usize::from(met.swap(true, Ordering::Relaxed))])
+    })
+}
+
+#[tokio::test]
+async fn messages_of_a_client_that_may_only_use_the_node_are_marked_foreign() {
+    let mut node = first_is_foreign();
+    let mut foreign = node.client().await;
+    let mut own = node.client().await;
+    let mut actor = node.actor().await;
+    foreign.send(actor.address, b"from a stranger").await;
+    let got = actor.take().await;
+    assert!(got.header.flags.contains(Flags::FOREIGN), "{got:?}");
+    assert_eq!(text(&got), "from a stranger");
+    // Large frames are passed on without a copy, and asks keep their own flags.
+    let large = vec![7; 300_000];
+    foreign.ask(actor.address, &large).await;
+    let got = actor.take().await;
+    assert_eq!(got.header.flags, Flags::ASK.with(Flags::FOREIGN));
+    assert!(got.payload == large);
+    foreign.send(own.address, b"between clients").await;
+    let got = own.take().await;
+    assert!(got.header.flags.contains(Flags::FOREIGN), "{got:?}");
+    own.send(actor.address, b"from the operator").await;
+    assert_eq!(actor.take().await.header.flags, Flags::default());
+    actor.send(foreign.address, b"from an actor").await;
+    assert_eq!(foreign.take().await.header.flags, Flags::default());
+}
+
+#[tokio::test]
+async fn a_foreign_message_that_waits_or_comes_back_stays_foreign() {
+    let mut node = first_is_foreign();
+    let mut foreign = node.client().await;
+    let record = node.expect(ActorId::NONE);
+    node.handle.stats().await;
+    foreign.send(record.actor, b"early").await;
+    let mut actor = node.connect(&record).await;
+    actor.notice(&Notice::Started).await;
+    let got = actor.take().await;
+    assert!(got.header.flags.contains(Flags::FOREIGN), "{got:?}");
+    let mut keeper = node.actor().await;
+    keeper.notice(&Notice::HandleDeadLetters { on: true }).await;
+    keeper.send(keeper.address, b"registered").await;
+    keeper.take().await;
+    foreign.send(ActorId::NONE, b"to nobody").await;
+    let letter = keeper.take().await;
+    let (length, rest) = letter.payload.split_first_chunk::<4>().unwrap();
+    let inner = &rest[u32::from_le_bytes(*length) as usize..];
+    let inner = Header::from_bytes(inner.first_chunk().unwrap()).unwrap();
+    assert!(inner.flags.contains(Flags::FOREIGN), "{inner:?}");
+}
+
+#[tokio::test]
+async fn who_sets_the_flag_of_foreign_messages_itself_is_disconnected() {
+    let node = Node::new();
+    let mut forger = node.client().await;
+    let mut frame = forger.message(protocol::TargetKind::Actor, forger.address.0, b"x");
+    frame.header.flags = Flags::FOREIGN;
+    forger.frame(&frame).await;
+    forger.ends().await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_not_given_to_clients() {
+    let node = Node::new();
+    let mut client = node.client().await;
+    client.notice(&Notice::HandleDeadLetters { on: true }).await;
+    client.ends().await;
+}
+
+#[tokio::test]
+async fn the_socket_of_the_workers_takes_no_other_users_process() {
+    let node = Node::with(Limits::default(), |_| Some(Rights::Use));
+    let record = node.expect(ActorId::NONE);
+    node.handle.stats().await;
+    let roles = [
+        ConnectionRole::Worker,
+        ConnectionRole::Forkserver,
+        ConnectionRole::Stdio,
+    ];
+    for role in roles {
+        let hello = hello(role, Some(record.token.clone()));
+        let mut line = Line::dial(node.workers(), &hello).await;
+        assert!(text(&line.next().await).contains("forbidden"));
+        line.ends().await;
+    }
 }

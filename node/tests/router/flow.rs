@@ -115,7 +115,7 @@ async fn two_that_flood_each_other_are_untied() {
         window_bytes: 4_000,
         ..Limits::default()
     };
-    let mut node = Node::with(limits, |_| Some(Rights::Use));
+    let mut node = Node::with(limits, |_| Some(Rights::Operate));
     let mut one = node.actor().await;
     let mut two = node.actor().await;
     let (to_one, to_two) = (one.address, two.address);

@@ -41,8 +41,10 @@ class Reader:
             return self._rule.loads(payload, self._same_source(header))
         if kind == wire.LITERAL:
             if len(payload) > wire.LITERAL_BYTES_MAX:
-                raise ValueError("a literal of %d bytes is longer than the %d that are read"
-                                 % (len(payload), wire.LITERAL_BYTES_MAX))
+                raise ValueError(
+                    "a literal of %d bytes is longer than the %d that are read"
+                    % (len(payload), wire.LITERAL_BYTES_MAX)
+                )
             return ast.literal_eval(bytes(payload).decode())
         if kind == wire.JSON:
             return _system_message(control.decode(payload))

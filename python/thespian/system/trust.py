@@ -1,8 +1,8 @@
 """What may be unpickled from whom.
 
 Between processes of one source on one node messages are ordinary pickles. Everything else, and
-whatever the node marks as foreign, is read by an unpickler that gives out built-in data types only, so that a message can neither run code
-here nor turn a class of one version into that of another.
+what the node marks as foreign, is read by an unpickler that gives out built-in data types only, so
+that a message can neither run code here nor turn a class of one version into that of another.
 Not here: what happens to a refused message (``reading``).
 """
 
@@ -127,7 +127,10 @@ class Rule:
             return _import(module, name)
         if module + ".*" in self.extra or (same_source and self._is_own(module)):
             # What the module only imported is not among its classes.
-            found = _import(module, name)
+            try:
+                found = _import(module, name)
+            except AttributeError:
+                raise Refused(full) from None
             if isinstance(found, type) and found.__module__ == module:
                 return found
         raise Refused(full)
@@ -151,7 +154,7 @@ def _import(module: str, name: str) -> Any:
     __import__(module)
     found = sys.modules[module]
     for part in name.split("."):
-        found = getattr(found, part, None)
+        found = getattr(found, part)
     return found
 
 

@@ -64,7 +64,7 @@ impl Core {
             }
             Notice::Exiting if worker => self.tell(AgentEvent::Exiting { actor }),
             Notice::Blocked { target, inbox_full } => self.blocked(from, target, inbox_full),
-            Notice::HandleDeadLetters { on } => self.handle_dead_letters(from, on),
+            Notice::HandleDeadLetters { on } if worker => self.handle_dead_letters(from, on),
             other => self.violated(from, format!("sent a notice that it may not: {other:?}")),
         }
     }

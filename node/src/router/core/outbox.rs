@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use protocol::FrameKind;
 use protocol::limits::HEADER_BYTES;
+use protocol::{Flags, FrameKind};
 
 /// A whole frame, header and payload.
 #[derive(Debug)]
@@ -39,6 +39,15 @@ impl FrameBytes<'_> {
             Self::Owned(bytes) => bytes,
         }
     }
+
+    /// The same frame with these flags in its header.
+    pub(crate) fn flagged(self, flags: Flags) -> FrameBytes<'static> {
+        let mut bytes = self.into_vec();
+        if let Some(place) = bytes.get_mut(FLAGS_AT..FLAGS_AT + 2) {
+            place.copy_from_slice(&flags.0.to_le_bytes());
+        }
+        FrameBytes::Owned(bytes)
+    }
 }
 
 /// What waits to be written to one connection.
@@ -56,6 +65,9 @@ struct Segment {
     bytes: Vec<u8>,
     shared: bool,
 }
+
+/// Where a header has its flags.
+const FLAGS_AT: usize = 6;
 
 /// Small frames are collected up to this; also what one write takes at most from them.
 const SHARED_BYTES: usize = 256 << 10;
@@ -180,6 +192,17 @@ mod tests {
         let mut bytes = Vec::new();
         Frame::new(Header::control(kind, sequence), vec![7; payload_bytes]).write_to(&mut bytes);
         bytes
+    }
+
+    #[test]
+    fn flags_are_set_in_the_header_and_nowhere_else() {
+        let plain = frame(FrameKind::Message, 7, 3);
+        let flags = Flags::ASK.with(Flags::FOREIGN);
+        let flagged = FrameBytes::Slice(&plain).flagged(flags).into_vec();
+        let header = Header::from_bytes(flagged.first_chunk().unwrap()).unwrap();
+        assert_eq!(header.flags, flags);
+        let back = FrameBytes::Owned(flagged).flagged(Flags::default());
+        assert_eq!(back.into_vec(), plain);
     }
 
     #[test]

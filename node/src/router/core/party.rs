@@ -8,8 +8,8 @@ use protocol::{ActorId, Flags, SourceHash};
 use super::credit::{PAIRS_SWEPT, Pair};
 use super::ids::{IdHash, PartyId, Target};
 use super::outbox::Outbox;
-use crate::router::agent::Caller;
-use crate::router::config::ActorRecord;
+use crate::router::agent::{Caller, CallerKind};
+use crate::router::config::{ActorRecord, Rights};
 use crate::router::moment::Moment;
 
 /// An actor or client.
@@ -91,6 +91,13 @@ impl Party {
 
     pub(super) fn connected(&self) -> bool {
         matches!(self.stage, Stage::Starting | Stage::Running)
+    }
+
+    /// Whether its pickles may run no code here: another user's client.
+    pub(super) fn is_foreign(&self) -> bool {
+        let stranger =
+            |caller: &Caller| caller.kind == CallerKind::Client && caller.rights < Rights::Operate;
+        self.caller.as_ref().is_some_and(stranger)
     }
 
     /// Whether a message of this size may go into the outbox now.

@@ -14,7 +14,10 @@ impl Core {
         match self.accept(from, header) {
             Ok(meta) => {
                 self.stats.messages += 1;
-                self.route(meta, bytes);
+                if meta.flags == header.flags {
+                    return self.route(meta, bytes);
+                }
+                self.route(meta, bytes.flagged(meta.flags));
             }
             Err(reason) => self.violated(from, reason),
         }
@@ -39,7 +42,15 @@ impl Core {
         let Some(target) = Target::of(header) else {
             return Err("sent a message without a target".to_owned());
         };
-        let system = header.flags.contains(Flags::SYSTEM);
+        if header.flags.contains(Flags::FOREIGN) {
+            return Err("set a flag that only nodes set".to_owned());
+        }
+        let flags = if sender.is_foreign() {
+            header.flags.with(Flags::FOREIGN)
+        } else {
+            header.flags
+        };
+        let system = flags.contains(Flags::SYSTEM);
         let free = system || target == Target::Actor(sender.address);
         if !free
             && let Some(pair) = sender.pairs.get(&target)
@@ -52,7 +63,7 @@ impl Core {
         Ok(Meta {
             from: Some(from),
             target,
-            flags: header.flags,
+            flags,
             sequence: header.sequence,
             deadline,
             credit: if free {

@@ -102,6 +102,13 @@ fn admit(
             })?;
             Ok(Admitted::Client(rights))
         }
+        // The socket's mode keeps other users out as well, but only once it has been set; and the
+        // root forkserver's token is in its command line, which everybody may read.
+        (Door::Workers, _) if (shared.authorize)(peer) != Some(Rights::Operate) => {
+            let message = format!("user `{}` runs no process of this node", peer.uid);
+            let hint = "workers are started by the node only";
+            Err(GreetingError::Refused(message, ErrorCode::Forbidden, hint))
+        }
         (Door::Workers, ConnectionRole::Worker) => {
             let token = hello.token.as_deref().unwrap_or_default();
             let pid = peer.pid.unwrap_or(hello.pid);
