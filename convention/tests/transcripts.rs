@@ -9,6 +9,8 @@
     reason = "helpers of tests fail the test"
 )]
 
+#![expect(clippy::disallowed_methods, reason = "a test reads its transcripts from files")]
+
 mod stage;
 
 use std::fs;

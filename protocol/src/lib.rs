@@ -21,5 +21,7 @@ pub use definition::GroupDefinition;
 
 pub mod registry;
 
+pub mod wire;
+
 mod codec;
 pub use codec::{CodecError, decode, encode};

@@ -22,8 +22,8 @@ const NODE: NodeId = NodeId(1);
 /// A registry, a clock and a counter of fresh addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Stage {
-    pub registry: Registry,
-    pub log: Vec<Command>,
+    pub(crate) registry: Registry,
+    pub(crate) log: Vec<Command>,
     now: u64,
     fresh: u64,
     requests: u8,
@@ -31,7 +31,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Plays one line and says what it did.
-    pub fn play(&mut self, line: &str) -> String {
+    pub(crate) fn play(&mut self, line: &str) -> String {
         let mut words = line.split_whitespace();
         let verb = words.next().unwrap_or_default();
         let rest: Vec<&str> = words.collect();
