@@ -309,7 +309,10 @@ impl Node {
     pub(super) async fn settle(self: &Arc<Self>, end: WorkerEnded) {
         let id = end.actor;
         if let Some(mut gone) = self.actors.last_bytes(id) {
-            let _in_time = tokio::time::timeout(LAST_BYTES, gone.wait_for(|gone| *gone)).await;
+            let in_time = tokio::time::timeout(LAST_BYTES, gone.wait_for(|gone| *gone)).await;
+            if in_time.is_err() {
+                tracing::warn!(actor = %id, "an ended actor's connection did not end in time");
+            }
         }
         let Some(actor) = self.actors.remove(id) else {
             return;

@@ -4,7 +4,7 @@ use node::client::{AskEnd, Target};
 use protocol::control::{Request, Response};
 
 use crate::app::App;
-use crate::host::{Host, kill, until};
+use crate::host::{Host, is_asleep, kill, until};
 
 /// A parent that remembers what it is told of its children.
 const PARENT: &str = "
@@ -169,12 +169,6 @@ async fn an_ask_whose_actor_is_killed_ends_as_unknown() {
     let (asked, ()) = tokio::join!(asking, killing);
     assert!(matches!(asked, Err(AskEnd::Unknown(_))), "{asked:?}");
     host.stop().await;
-}
-
-/// Whether the process is in `clock_nanosleep`, as `time.sleep` is.
-fn is_asleep(pid: u32) -> bool {
-    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
-    call.starts_with("230 ") || call.starts_with("35 ") || call.starts_with("115 ")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

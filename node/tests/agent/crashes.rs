@@ -23,7 +23,7 @@ async fn serves_when_asked_to() {
 }
 
 /// A node in another process.
-async fn other_process(folder: tempfile::TempDir) -> (Child, Host) {
+fn other_process(folder: tempfile::TempDir) -> (Child, Host) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crashes::serves_when_asked_to", "--nocapture"])
         .env(SERVED, folder.path())
@@ -39,7 +39,7 @@ async fn other_process(folder: tempfile::TempDir) -> (Child, Host) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_node_leaves_no_worker_and_runs_what_was_active_again() {
-    let (mut child, host) = other_process(directory(&[])).await;
+    let (mut child, host) = other_process(directory(&[]));
     host.load(&App::new("1.0")).await.unwrap();
     host.load(&App::new("1.1")).await.unwrap();
     let old = host.actor().await;
@@ -50,7 +50,7 @@ async fn a_killed_node_leaves_no_worker_and_runs_what_was_active_again() {
     child.wait().unwrap();
     until(async || processes(host.folder.path()).is_empty()).await;
 
-    let (mut child, host) = other_process(host.folder).await;
+    let (mut child, host) = other_process(host.folder);
     assert_eq!(host.ask("'version'").await.unwrap(), "'1.1'");
     assert_eq!(host.ask("'heard'").await.unwrap(), "['loaded']");
     assert_ne!(host.actor().await, old);
@@ -64,11 +64,11 @@ async fn a_killed_node_leaves_no_worker_and_runs_what_was_active_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_killed_while_a_version_is_constructed_finishes_the_update() {
-    let (mut child, host) = other_process(directory(&[])).await;
+    let (mut child, host) = other_process(directory(&[]));
     host.load(&App::new("1.0")).await.unwrap();
     let slow = App::new("1.1").code("\n    def constructed(self):\n        time.sleep(0.7)\n");
     killed_during(&mut child, &host, &slow).await;
-    let (mut child, host) = other_process(host.folder).await;
+    let (mut child, host) = other_process(host.folder);
     until(async || host.standing().await == "1.1 active, 1.0 loaded").await;
     assert_eq!(host.ask("'version'").await.unwrap(), "'1.1'");
     assert_eq!(host.ask("'heard'").await.unwrap(), "['loaded']");
@@ -79,11 +79,11 @@ async fn a_node_killed_while_a_version_is_constructed_finishes_the_update() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_killed_in_the_hold_reverts() {
-    let (mut child, host) = other_process(directory(&[])).await;
+    let (mut child, host) = other_process(directory(&[]));
     let tli = "'OnLoad': {'Role': 'Main'}, 'OnDeactivate': {'Message': 1000.0}";
     host.load(&App::new("1.0").tli(tli)).await.unwrap();
     killed_during(&mut child, &host, &App::new("1.1")).await;
-    let (mut child, host) = other_process(host.folder).await;
+    let (mut child, host) = other_process(host.folder);
     until(async || host.standing().await == "1.1 loaded, 1.0 active").await;
     assert_eq!(host.ask("'version'").await.unwrap(), "'1.0'");
     child.kill().unwrap();

@@ -7,7 +7,7 @@ use node::client::AskEnd;
 use protocol::control::RoleAction;
 
 use crate::app::App;
-use crate::host::{Host, directory, kill};
+use crate::host::{Host, directory, is_asleep, kill, until};
 
 /// Version 1.0 with a file beside it that counts constructions, and fails them when told to.
 fn counting(folder: &std::path::Path) -> App {
@@ -107,9 +107,10 @@ async fn a_hung_actor_shows_where_it_stands_and_is_restarted() {
     };
     let host = Host::start_in(directory(&[]), patience).await;
     host.load(&App::new("1.0")).await.unwrap();
+    let pid = host.pid().await;
     host.tell("'hang'").await;
-    let shown = host.role(RoleAction::Dump).await;
-    let shown = shown.unwrap();
+    until(async || is_asleep(pid)).await;
+    let shown = host.role(RoleAction::Dump).await.unwrap();
     assert!(shown.contains("receiveMsg_str"), "{shown}");
     host.role(RoleAction::Restart).await.unwrap();
     assert_eq!(host.ask("'version'").await.unwrap(), "'1.0'");

@@ -16,7 +16,7 @@ use protocol::{ActorId, SourceHash};
 use super::{Answer, refused};
 use crate::agent::actors::Birth;
 use crate::agent::node::Node;
-use crate::router::{Caller, CallerKind};
+use crate::router::{Caller, CallerKind, Rights};
 
 /// An actor that was announced, or why it cannot be.
 #[derive(Debug)]
@@ -42,9 +42,11 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
     if let Some(existing) = global_name.as_deref().and_then(|name| named(node, name)) {
         return Some(Announced::Existing(existing));
     }
-    let id = actor.unwrap_or_else(|| node.fresh_actor());
-    let origin = origin(node, from, class, *source, client.clone());
     let is_actor = from.kind == CallerKind::Actor;
+    // A client could name the address of somebody else.
+    let allotted = actor.filter(|_| is_actor);
+    let id = allotted.unwrap_or_else(|| node.fresh_actor());
+    let origin = origin(node, from, class, *source, client.clone());
     let birth = Birth {
         actor: id,
         parent: if is_actor {
@@ -61,7 +63,9 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
         requirements: requirements.clone(),
         slot: None,
     };
-    let failure = origin.err().or_else(|| unqualified(class));
+    let failure = unqualified(class);
+    let failure = failure.or_else(|| outside(node, from, class, &birth.origin));
+    let failure = origin.err().or(failure);
     let token = hex::encode(rand::random::<[u8; 16]>());
     match failure {
         None if node.announce(&birth, &token) => Some(Announced::Birth(Box::new(birth), token)),
@@ -171,8 +175,31 @@ fn actives(state: &State) -> Vec<(String, SourceHash)> {
         .collect()
 }
 
+/// Refuses a stranger the modules that the interpreter has besides the source's own.
+fn outside(node: &Node, from: &Caller, class: &str, origin: &Origin) -> Option<ActorFailure> {
+    let Origin::Source(hash) = origin else {
+        return None;
+    };
+    if from.kind == CallerKind::Actor || from.rights == Rights::Operate {
+        return None;
+    }
+    let dots = class.match_indices('.').map(|(at, _)| at);
+    let mut modules = dots.chain([class.len()]).filter_map(|end| class.get(..end));
+    if modules.any(|module| node.sources.has_module(*hash, module)) {
+        return None;
+    }
+    let source = hash.short();
+    let message = format!("source {source} has no module for `{class}`: name a class of its own");
+    Some(failure(FailureCode::InvalidSpecification, message))
+}
+
 fn unqualified(class: &str) -> Option<ActorFailure> {
-    if class.contains('.') {
+    let is_name = |part: &str| {
+        let mut letters = part.chars();
+        letters.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+            && letters.all(|c| c.is_alphanumeric() || c == '_')
+    };
+    if class.contains('.') && class.split('.').all(is_name) {
         return None;
     }
     let message = format!("`{class}` is no qualified class name (`module.Class`)");

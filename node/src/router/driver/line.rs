@@ -27,6 +27,7 @@ pub(super) struct Line {
     stream: UnixStream,
     full: Notify,
     closing: Notify,
+    broken: Notify,
     ended: Notify,
 }
 
@@ -45,6 +46,16 @@ impl Line {
     /// Has the connection's task end.
     pub(super) fn close(&self) {
         self.closing.notify_one();
+    }
+
+    /// The other end takes nothing more: the task ends when what it wrote has been read.
+    pub(super) fn end_when_read(&self) {
+        self.broken.notify_one();
+    }
+
+    async fn broken_and_not_read(&self) {
+        self.broken.notified().await;
+        tokio::time::sleep(READ_OUT).await;
     }
 
     /// Waits until all that the other end wrote has been read, which the end of its process
@@ -102,6 +113,7 @@ pub(super) async fn serve(
         stream,
         full: Notify::new(),
         closing: Notify::new(),
+        broken: Notify::new(),
         ended: Notify::new(),
     });
     shared.lines.borrow_mut().insert(id, Rc::clone(&line));
@@ -123,6 +135,7 @@ pub(super) async fn serve(
     tokio::select! {
         biased;
         () = line.closing.notified() => {}
+        () = line.broken_and_not_read() => {}
         () = write_when_possible(&shared, &line, id) => {}
         ended = reader.run(read_ahead) => if let Err(error) = ended {
             tracing::warn!(address = %welcome.address, %error, "connection closed");

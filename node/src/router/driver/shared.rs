@@ -150,7 +150,8 @@ impl Shared {
         match line.write(self, id) {
             Written::All => {}
             Written::SocketFull => line.write_later(),
-            Written::Failed => line.close(),
+            // What it wrote before it ended is read all the same.
+            Written::Failed => line.end_when_read(),
         }
     }
 
