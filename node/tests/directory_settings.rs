@@ -6,7 +6,8 @@
     reason = "helpers of tests are test code"
 )]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -220,4 +221,47 @@ fn unknown_settings_are_warned_of_with_the_likely_name() {
         "{warnings:?}"
     );
     assert!(warnings[1].ends_with("is not read"), "{warnings:?}");
+}
+
+#[test]
+fn a_setting_that_somebody_else_can_have_written_is_not_read() {
+    let (folder, directory) = directory(&[("python.cfg", "/tmp/evil")]);
+    let file = folder.path().join("python.cfg");
+    let chmod = |path: &Path, mode| {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    let refusal = || {
+        let error = directory.settings().unwrap_err();
+        assert_eq!(error.path, file);
+        format!("{error}; {}", error.hint())
+    };
+    chmod(&file, 0o666);
+    let text = refusal();
+    assert!(text.contains("everybody may write it;"), "{text}");
+    assert!(text.contains("chmod o-w"), "{text}");
+    chmod(&file, 0o644);
+    for mode in [0o777, 0o1777] {
+        chmod(folder.path(), mode);
+        let text = refusal();
+        assert!(text.contains("everybody may write its directory"), "{text}");
+    }
+    chmod(folder.path(), 0o775);
+    directory.settings().unwrap();
+    // Only root can give a file away.
+    if chown(&file, Some(12_345), None).is_ok() {
+        let text = refusal();
+        assert!(
+            text.contains("user 12345") && text.contains("chown"),
+            "{text}"
+        );
+        chown(folder.path(), Some(12_345), None).unwrap();
+        directory.settings().unwrap();
+    }
+}
+
+#[test]
+fn a_setting_without_end_is_not_read_to_its_end() {
+    let long = format!("'{}'", "x".repeat(1024 * 1024));
+    let text = refused("nodename.cfg", &long);
+    assert!(text.contains("more than 1048576 bytes"), "{text}");
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are test code")]
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -67,6 +67,24 @@ fn a_state_folder_that_others_may_write_is_refused() {
     let error = directory.state().packages().unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
     assert!(error.to_string().contains("chmod go-w"), "{error}");
+}
+
+#[test]
+fn a_state_folder_that_another_user_made_is_refused_by_root_too() {
+    let (_folder, directory) = directory();
+    let state = directory.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
+    // Only root can give a folder away; nobody else could make one for us either.
+    if chown(&state, Some(12_345), None).is_ok() {
+        let error = directory.state().packages().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+        let text = error.to_string();
+        assert!(
+            text.contains("user 12345") && text.contains("chown"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -35,6 +35,13 @@ pub(super) enum LineEnd {
 impl Line {
     pub(super) async fn dial(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path).await?;
+        let me = rustix::process::geteuid().as_raw();
+        let owner = stream.peer_cred()?.uid();
+        // What lay at the path may have been swapped since it was looked at.
+        if me != 0 && owner != 0 && owner != me {
+            let text = format!("`{}` is a socket of user {owner}", path.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+        }
         Ok(Self {
             stream,
             reader: FrameReader::default(),

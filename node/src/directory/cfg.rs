@@ -4,8 +4,11 @@
 //! of a file that holds names or paths is taken as it stands.
 //! Not here: which file means what (`settings`), the types of values (`kinds`).
 
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use pyliteral::{Environment, Limits, LiteralError, Value};
 
@@ -26,10 +29,12 @@ impl<'a> Cfg<'a> {
             path: path.to_owned(),
             fault,
         };
-        let bytes = match fs::read(path) {
+        let bytes = match read_trusted(path) {
             Ok(bytes) => bytes,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(fault(CfgFault::Unreadable(cause))),
+            Err(CfgFault::Unreadable(cause)) if cause.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(why) => return Err(fault(why)),
         };
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         match str::from_utf8(bytes) {
@@ -130,6 +135,36 @@ impl<'a> Cfg<'a> {
     }
 }
 
+/// The bytes of a file that only root, the directory's owner or this user can have written.
+///
+/// Which Python runs, what is on its path and who may use the node are settings: whoever writes
+/// them runs code here, as one who puts a key there does.
+fn read_trusted(path: &Path) -> Result<Vec<u8>, CfgFault> {
+    let file = File::open(path).map_err(CfgFault::Unreadable)?;
+    let about = file.metadata().map_err(CfgFault::Unreadable)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = fs::metadata(folder).map_err(CfgFault::Unreadable)?;
+    let me = rustix::process::geteuid().as_raw();
+    for (what, mode) in [("it", about.mode()), ("its directory", folder.mode())] {
+        if mode & 0o002 != 0 {
+            return Err(CfgFault::Writable { what });
+        }
+    }
+    if ![0, me, folder.uid()].contains(&about.uid()) {
+        return Err(CfgFault::Owner { owner: about.uid() });
+    }
+    let mut bytes = Vec::new();
+    let read = file.take(BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(CfgFault::Unreadable)?;
+    if bytes.len() as u64 > BYTES_MAX {
+        return Err(CfgFault::TooLarge);
+    }
+    Ok(bytes)
+}
+
+/// What the reader of literals takes.
+const BYTES_MAX: u64 = 1024 * 1024;
+
 /// A `.cfg` file that cannot be used: the file, the place in it, what was expected.
 #[derive(Debug, thiserror::Error)]
 pub struct SettingsError {
@@ -165,6 +200,9 @@ impl fmt::Display for SettingsError {
                 )
             }
             CfgFault::Unreadable(cause) => write!(f, "`{path}` cannot be read: {cause}"),
+            fault @ (CfgFault::Writable { .. } | CfgFault::Owner { .. } | CfgFault::TooLarge) => {
+                write!(f, "`{path}` is not read: {fault}")
+            }
             CfgFault::NotText { at } => {
                 write!(f, "`{path}` is not UTF-8 text: byte {at} is no character")
             }
@@ -187,6 +225,14 @@ impl SettingsError {
             CfgFault::Unreadable(_) => {
                 "let the user that runs this command read the file".to_owned()
             }
+            CfgFault::Writable { .. } => {
+                "see that its content is right, then `chmod o-w` the file or the directory"
+                    .to_owned()
+            }
+            CfgFault::Owner { .. } => {
+                "see that its content is right, then `chown` it to the directory's owner".to_owned()
+            }
+            CfgFault::TooLarge => "a setting is one short value: write that".to_owned(),
             CfgFault::NotText { .. } => "save the file as UTF-8 text".to_owned(),
         }
     }
@@ -198,6 +244,21 @@ pub enum CfgFault {
     /// The system does not let it be read.
     #[error(transparent)]
     Unreadable(io::Error),
+    /// Everybody could have written it.
+    #[error("everybody may write {what}")]
+    Writable {
+        /// The file, or the directory.
+        what: &'static str,
+    },
+    /// Somebody else could have written it.
+    #[error("it belongs to user {owner}, not to root or the directory's owner")]
+    Owner {
+        /// Its owner.
+        owner: u32,
+    },
+    /// No value is that long.
+    #[error("it has more than {BYTES_MAX} bytes")]
+    TooLarge,
     /// It is no text.
     #[error("byte {at} is no character")]
     NotText {

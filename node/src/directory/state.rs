@@ -200,8 +200,11 @@ fn check_private(path: &Path) -> io::Result<()> {
     let me = rustix::process::geteuid().as_raw();
     let problem = if !about.is_dir() {
         "is not a folder".to_owned()
-    } else if about.uid() != me && me != 0 {
-        format!("belongs to user {}, not to user {me}", about.uid())
+    } else if about.uid() != me {
+        let owner = about.uid();
+        format!(
+            "belongs to user {owner}, not to user {me}: run this as user {owner}, or `chown` it"
+        )
     } else if about.mode() & 0o022 != 0 {
         "may be written by others: `chmod go-w` it".to_owned()
     } else {

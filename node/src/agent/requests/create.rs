@@ -46,7 +46,10 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
     // A client could name the address of somebody else.
     let allotted = actor.filter(|_| is_actor);
     let id = allotted.unwrap_or_else(|| node.fresh_actor());
-    let origin = origin(node, from, class, *source, client.clone());
+    let origin = match unqualified(class) {
+        None => origin(node, from, class, *source, client.clone()),
+        Some(failure) => Err(failure),
+    };
     let birth = Birth {
         actor: id,
         parent: if is_actor {
@@ -63,9 +66,8 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
         requirements: requirements.clone(),
         slot: None,
     };
-    let failure = unqualified(class);
+    let failure = origin.err();
     let failure = failure.or_else(|| outside(node, from, class, &birth.origin));
-    let failure = origin.err().or(failure);
     let token = hex::encode(rand::random::<[u8; 16]>());
     match failure {
         None if node.announce(&birth, &token) => Some(Announced::Birth(Box::new(birth), token)),
@@ -196,7 +198,9 @@ fn outside(node: &Node, from: &Caller, class: &str, origin: &Origin) -> Option<A
 fn unqualified(class: &str) -> Option<ActorFailure> {
     let is_name = |part: &str| {
         let mut letters = part.chars();
-        letters.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        letters
+            .next()
+            .is_some_and(|c| c.is_alphabetic() || c == '_')
             && letters.all(|c| c.is_alphanumeric() || c == '_')
     };
     if class.contains('.') && class.split('.').all(is_name) {
