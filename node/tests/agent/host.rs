@@ -326,6 +326,6 @@ pub(crate) async fn until(holds: impl AsyncFn() -> bool) {
 
 /// Whether the process is in `clock_nanosleep`, as `time.sleep` is.
 pub(crate) fn is_asleep(pid: u32) -> bool {
-    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     call.starts_with("230 ") || call.starts_with("35 ") || call.starts_with("115 ")
 }
