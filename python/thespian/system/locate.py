@@ -6,6 +6,7 @@ Not here: what is said on the connection (``endpoint``), starting a node (``star
 import os
 import socket
 import stat
+import struct
 import time
 from typing import Any, Dict, List, Optional
 
@@ -40,10 +41,25 @@ def dial(port: int) -> Optional[socket.socket]:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.connect(path)
-            return sock
         except OSError:
             sock.close()
+            continue
+        if _is_ours(sock):
+            return sock
+        sock.close()
     return None
+
+
+def _is_ours(sock: socket.socket) -> bool:
+    """Whether we or root listen behind a connection: what lay at the path may have been swapped."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return True
+    credentials = struct.Struct("3i")
+    _pid, uid, _gid = credentials.unpack(
+        sock.getsockopt(socket.SOL_SOCKET, option, credentials.size)
+    )
+    return uid in (0, os.getuid())
 
 
 def _trustworthy(path: str) -> bool:
