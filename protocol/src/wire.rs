@@ -276,7 +276,7 @@ mod tests {
         let bytes = encode(HelloRequest::NAME, HelloRequest::VERSION, &hello).unwrap();
         assert_eq!(
             hex::encode(&bytes),
-            "445201000f0000000102070300".to_owned() + "05302e312e30" + "0101780109"
+            "4452010010000000010207030005302e312e300101780109"
         );
         let back: HelloRequest = decode(HelloRequest::NAME, 1, &bytes).unwrap();
         assert_eq!(back, hello);

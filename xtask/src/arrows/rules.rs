@@ -52,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "node",
             "leader",
+            "transport",
             "convention",
             "package",
             "protocol",
@@ -60,12 +61,26 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "node",
-        &["leader", "convention", "package", "protocol", "pyliteral"],
+        &[
+            "leader",
+            "transport",
+            "convention",
+            "package",
+            "protocol",
+            "pyliteral",
+        ],
     ),
     (
         "leader",
-        &["convention", "package", "protocol", "pyliteral"],
+        &[
+            "transport",
+            "convention",
+            "package",
+            "protocol",
+            "pyliteral",
+        ],
     ),
+    ("transport", &["protocol"]),
     ("convention", &["package", "protocol", "pyliteral"]),
     ("package", &["protocol", "pyliteral"]),
     ("protocol", &[]),

@@ -1,0 +1,191 @@
+//! What a node shows and whom it trusts, swapped as a whole while connections live on.
+//!
+//! Each new connection takes what lies in the cell at that moment; a renewal needs no restart.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use protocol::wire::JoinResponse;
+use protocol::{ConventionId, NodeId, Stamp};
+use rustls::RootCertStore;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+use crate::crypto;
+use crate::identity::{
+    CaCertificate, CaCertificateFault, CertificateFault, KeyHash, NodeCertificate, NodeKey,
+    PeerIdentity,
+};
+use crate::verify;
+
+/// A node's key, its certificate, and the authorities whose certificates it accepts.
+///
+/// Key and certificate belong together; at least one authority is trusted.
+pub struct Credentials {
+    identity: PeerIdentity,
+    shown: Arc<SingleCertAndKey>,
+    trusted: Vec<CaCertificate>,
+    roots: Arc<RootCertStore>,
+}
+
+/// Key, certificate and authorities that do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsFault {
+    /// The certificate is for another key.
+    #[error("the certificate of node `{node}` is for key `{certificate}`, not for ours, `{key}`")]
+    Key {
+        /// Whom the certificate names.
+        node: NodeId,
+        /// Hash of the key in the certificate.
+        certificate: KeyHash,
+        /// Hash of the key given.
+        key: KeyHash,
+    },
+    /// The answer to a join names one node or convention, its certificate another.
+    #[error("the answer names node `{node}` of `{convention}`, its certificate another")]
+    Names {
+        /// Node in the answer.
+        node: NodeId,
+        /// Convention in the answer.
+        convention: ConventionId,
+    },
+    /// The certificate was not issued by the authority that answered.
+    #[error("the certificate is not from the authority `{authority}` that was pinned")]
+    Authority {
+        /// The key that was pinned, or shown when the connection was made.
+        authority: KeyHash,
+        /// What is wrong.
+        #[source]
+        source: verify::PeerFault,
+    },
+    /// Not a node's certificate.
+    #[error("no certificate of a node")]
+    Certificate(#[from] CertificateFault),
+    /// No authority at the end of the chain.
+    #[error("no authority's certificate")]
+    CaCertificate(#[from] CaCertificateFault),
+    /// rustls does not take the key or an authority.
+    #[error("the key or an authority's certificate cannot be used")]
+    Unusable(#[source] rustls::Error),
+}
+
+impl Credentials {
+    /// Puts together what a node has on its disk.
+    ///
+    /// # Errors
+    /// [`CredentialsFault`] when key and certificate do not belong together.
+    pub fn new(
+        key: &NodeKey,
+        certificate: &NodeCertificate,
+        trusted: Vec<CaCertificate>,
+    ) -> Result<Self, CredentialsFault> {
+        let identity = *certificate.identity();
+        if identity.key != key.hash() {
+            return Err(CredentialsFault::Key {
+                node: identity.node,
+                certificate: identity.key,
+                key: key.hash(),
+            });
+        }
+        let private = crypto::provider()
+            .key_provider
+            .load_private_key(key.to_rustls())
+            .map_err(CredentialsFault::Unusable)?;
+        let shown = CertifiedKey::new(certificate.chain().to_vec(), private);
+        let roots = verify::roots_of(&trusted).map_err(CredentialsFault::Unusable)?;
+        Ok(Self {
+            identity,
+            shown: Arc::new(SingleCertAndKey::from(shown)),
+            trusted,
+            roots: Arc::new(roots),
+        })
+    }
+
+    /// Checks the answer to a join and takes over what it brings, with the certificate for the
+    /// node's disk. `authority` is the key that was pinned, or that both sides were shown.
+    ///
+    /// # Errors
+    /// [`CredentialsFault`] when the answer is not from that authority or not for this key.
+    pub fn joined(
+        key: &NodeKey,
+        response: &JoinResponse,
+        authority: KeyHash,
+        now: Stamp,
+    ) -> Result<(Self, NodeCertificate), CredentialsFault> {
+        let certificate = NodeCertificate::from_der(response.chain.clone())?;
+        let identity = certificate.identity();
+        if (identity.node, identity.convention) != (response.node, response.convention) {
+            return Err(CredentialsFault::Names {
+                node: response.node,
+                convention: response.convention,
+            });
+        }
+        let root = verify::pinned_issuer(certificate.chain(), Some(authority), now)
+            .map_err(|source| CredentialsFault::Authority { authority, source })?;
+        Ok((Self::new(key, &certificate, vec![root])?, certificate))
+    }
+
+    /// Who the node is.
+    #[must_use]
+    pub fn identity(&self) -> &PeerIdentity {
+        &self.identity
+    }
+
+    /// The authorities that it trusts; several while one replaces another.
+    #[must_use]
+    pub fn trusted(&self) -> &[CaCertificate] {
+        &self.trusted
+    }
+
+    pub(crate) fn shown(&self) -> Arc<SingleCertAndKey> {
+        Arc::clone(&self.shown)
+    }
+
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.roots)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("identity", &self.identity)
+            .field("trusted", &self.trusted)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where an endpoint finds the credentials of each new connection; empty before joining.
+#[derive(Debug, Default)]
+pub struct CredentialsCell {
+    // Not a mutex: every connection reads, a renewal writes once in weeks. Never held across await.
+    current: RwLock<Option<Arc<Credentials>>>,
+}
+
+impl CredentialsCell {
+    /// A cell that holds these.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Self {
+        Self {
+            current: RwLock::new(Some(Arc::new(credentials))),
+        }
+    }
+
+    /// A cell without credentials: joining is all that an endpoint can do with it.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Puts others in; connections from now on use them.
+    pub fn swap(&self, credentials: Credentials) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Arc::new(credentials));
+    }
+
+    /// What lies in it now.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Credentials>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
+    }
+}
