@@ -14,7 +14,7 @@ The leader answers ``"troupe:status?"``, ``"troupe:set_max_count=N"``,
 import collections
 import functools
 from datetime import timedelta
-from typing import Any, Callable, Deque, Dict, List, Optional
+from typing import Any, Callable, Deque, Dict, List, Optional, Set
 
 from thespian.actors import (
     ActorExitRequest,
@@ -74,6 +74,7 @@ class _Leader:
         self.idle_count = idle_count
         self._idle: List[Any] = []
         self._busy: Dict[Any, _Work] = {}
+        self._leaving: Set[Any] = set()
         self._waiting: Deque[_Work] = collections.deque()
         self._numbers = 0
         self._dismissing = False
@@ -103,7 +104,7 @@ class _Leader:
             return
         del self._busy[worker]
         if len(self._busy) + len(self._idle) >= self.max_count:
-            self._actor.send(worker, ActorExitRequest())
+            self._let_go(worker)
         else:
             self._idle.append(worker)
         self._hand_out()
@@ -116,15 +117,22 @@ class _Leader:
         self._dismissing = False
         surplus, self._idle = self._idle[self.idle_count :], self._idle[: self.idle_count]
         for worker in surplus:
-            self._actor.send(worker, ActorExitRequest())
+            self._let_go(worker)
+
+    def _let_go(self, worker: Any) -> None:
+        self._leaving.add(worker)
+        self._actor.send(worker, ActorExitRequest())
 
     def exited(self, worker: Any) -> bool:
-        """A child has exited; whether it was a worker with work or idle."""
+        """A child has exited; whether it was a worker."""
+        if worker in self._leaving:
+            self._leaving.remove(worker)
+            return True
+        if worker in self._idle:
+            self._idle.remove(worker)
+            return True
         work = self._busy.pop(worker, None)
         if work is None:
-            if worker in self._idle:
-                self._idle.remove(worker)
-                return True
             return False
         if work.attempts < ATTEMPTS_MAX:
             self._waiting.appendleft(work)

@@ -8,8 +8,8 @@ import os
 import time
 
 import pytest
-import thespian.test as suite
 
+import thespian.test as suite
 from thespian.actors import ActorSystem
 
 BASE = os.environ.get("DIRECTOR_UPSTREAM_BASE", "multiprocTCPBase")

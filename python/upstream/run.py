@@ -134,10 +134,8 @@ def _count(test: str, results: str) -> Tuple[Counts, List[str]]:
 
 
 def _row(test: str, counts: Counts) -> str:
-    kinds = ("passed", "failure", "error", "skipped", "hung")
-    return "%-26s" % test + "  ".join(
-        "%s %3d" % (kind, counts.get(kind, 0)) for kind in kinds if kind != "hung" or "hung" in counts
-    )
+    kinds = ["passed", "failure", "error", "skipped"] + ["hung"] * ("hung" in counts)
+    return "%-26s" % test + "  ".join("%s %3d" % (kind, counts.get(kind, 0)) for kind in kinds)
 
 
 def _report(rows: List[Tuple[str, Counts]], failures: List[str]) -> None:

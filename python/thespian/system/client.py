@@ -1,6 +1,7 @@
 """``ActorSystem``: what an external program uses to create actors and to talk to them.
 
-Every ``multiproc*`` base means Director. Not here: the connection (``endpoint``).
+Every ``multiproc*`` base means Director; ``simpleSystemBase`` is in this process (``simple``).
+Not here: the connection (``endpoint``).
 """
 
 import os
@@ -10,7 +11,15 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Dict, Iterator, Optional, Union
 
-from thespian.system import address, capable, control, endpoint, locate, main_module, naming
+from thespian.system import (
+    address,
+    capable,
+    control,
+    endpoint,
+    locate,
+    main_module,
+    naming,
+)
 from thespian.system.errors import (
     ActorStartFailure,
     ActorSystemException,
@@ -22,20 +31,56 @@ from thespian.system.errors import (
 )
 from thespian.system.runtime import class_name
 
+SIMPLE_BASE = "simpleSystemBase"
 CREATE_LIMIT_S = 50.0
 SHUTDOWN_LIMIT_S = 10.0
 Period = Union[None, int, float, timedelta]
 
 
 class _Core:
-    """What all ``ActorSystem`` objects of a program share."""
+    """A node, as all ``ActorSystem`` objects for it share it."""
 
-    current: Optional["_Core"] = None
+    # What `ActorSystem()` means in this program: a node or a simple system.
+    current: Any = None
 
     def __init__(self, port: int, capabilities: Dict[str, Any]) -> None:
         self.port = port
         self.endpoint = endpoint.Endpoint(port, capabilities=capabilities)
         self.capabilities = dict(self.endpoint.capabilities(), **capabilities)
+
+    def new_endpoint(self) -> endpoint.Endpoint:
+        """A connection of its own, for one thread."""
+        return endpoint.Endpoint(self.port, start=False)
+
+    def create(self, through: Any, spec: Any, requirements: Any, name: Any, source: Any) -> Any:
+        """Creates a top-level actor, or raises."""
+        class_text = class_name(spec)
+        own = source is None and (isinstance(spec, type) or naming.importable(class_text))
+        answer = through.request(
+            CREATE_LIMIT_S,
+            "create_actor",
+            **{
+                "actor": None,
+                "class": class_text,
+                "source": source,
+                "client": _environment() if own else None,
+                "requirements": capable.to_literal(requirements),
+                "global_name": name,
+            },
+        )
+        if answer.get("answer") != "created":
+            raise _creation_error(answer, spec, source)
+        return address.from_hex(answer["actor"])
+
+    def update_capability(self, _name: str, _value: Any) -> None:
+        """Sets a capability of the node."""
+        raise _unsupported("updateCapability")
+
+    def shut_down(self, seconds: float) -> None:
+        """Stops the node and waits until it has gone."""
+        limit = time.monotonic() + seconds
+        self.endpoint.shut_down(seconds)
+        locate.await_end(self.port, limit - time.monotonic())
 
 
 class ActorSystem:
@@ -53,23 +98,8 @@ class ActorSystem:
                 "the program's top level runs a second time because one of its classes is an "
                 "actor: put what starts it under `if __name__ == '__main__':`"
             )
-        if systemBase is not None and not str(systemBase).startswith("multiproc"):
-            raise ImportError(
-                "`%s` is no system base here: use `multiprocTCPBase`, or none" % systemBase
-            )
-        self._core = self._find_core(capabilities, transientUnique)
-        self._private: Optional[endpoint.Endpoint] = None
-
-    @staticmethod
-    def _find_core(capabilities: Optional[Dict[str, Any]], unique: bool) -> _Core:
-        given = dict(capabilities or {})
-        port = int(given.get("Admin Port", locate.DEFAULT_PORT))
-        if unique:
-            return _Core(port, given)
-        shared = _Core.current
-        if shared is None or ("Admin Port" in given and shared.port != port):
-            shared = _Core.current = _Core(port, given)
-        return shared
+        self._core = _find_core(systemBase, dict(capabilities or {}), transientUnique)
+        self._private: Any = None
 
     @property
     def capabilities(self) -> Dict[str, Any]:
@@ -89,23 +119,10 @@ class ActorSystem:
         sourceHash: Optional[str] = None,
     ) -> address.ActorAddress:
         """Starts a top-level actor and returns its address once it stands."""
-        name = class_name(actorClass)
-        own = sourceHash is None and (isinstance(actorClass, type) or naming.importable(name))
-        answer = self._endpoint().request(
-            CREATE_LIMIT_S,
-            "create_actor",
-            **{
-                "actor": None,
-                "class": name,
-                "source": sourceHash,
-                "client": _environment() if own else None,
-                "requirements": capable.to_literal(targetActorRequirements),
-                "global_name": globalName,
-            },
+        through = self._endpoint()
+        return self._core.create(
+            through, actorClass, targetActorRequirements, globalName, sourceHash
         )
-        if answer.get("answer") != "created":
-            raise _creation_error(answer, actorClass, sourceHash)
-        return address.from_hex(answer["actor"])
 
     def tell(self, actorAddr: address.ActorAddress, msg: Any) -> None:
         """Sends a message."""
@@ -123,9 +140,9 @@ class ActorSystem:
     def private(self) -> Iterator["ActorSystem"]:
         """A context with an endpoint of its own, for one thread."""
         self._endpoint()
-        inner = object.__new__(ActorSystem)
+        inner: Any = object.__new__(ActorSystem)
         inner._core = self._core
-        inner._private = endpoint.Endpoint(self._core.port, start=False)
+        inner._private = self._core.new_endpoint()
         try:
             yield inner
         finally:
@@ -135,9 +152,7 @@ class ActorSystem:
         """Stops the node and all its actors."""
         if self._core is None:
             return
-        limit = time.monotonic() + SHUTDOWN_LIMIT_S
-        self._core.endpoint.shut_down(SHUTDOWN_LIMIT_S)
-        locate.await_end(self._core.port, limit - time.monotonic())
+        self._core.shut_down(SHUTDOWN_LIMIT_S)
         if _Core.current is self._core:
             _Core.current = None
         self._core = None  # type: ignore[assignment]
@@ -154,11 +169,48 @@ class ActorSystem:
 
     def updateCapability(self, capabilityName: str, capabilityValue: Any = None) -> None:
         """Sets a capability of the system; None removes it."""
-        raise _unsupported("updateCapability")
+        self._endpoint()
+        self._core.update_capability(capabilityName, capabilityValue)
 
     def systemUpdate(self, _name: str, *_args: Any) -> None:
         """Nothing: the back door of the original has no methods here."""
         return None
+
+
+def _find_core(base: Any, given: Dict[str, Any], unique: bool) -> Any:
+    """The shared system of this program, or a new one."""
+    shared = None if unique else _Core.current
+    port = int(given.get("Admin Port", locate.DEFAULT_PORT))
+    if base is None:
+        if shared is not None and given.get("Admin Port", shared.port) == shared.port:
+            return shared
+        base = _default_base(given, port)
+    base = str(base)
+    if base == SIMPLE_BASE:
+        # Here, because forkservers import this file as well and need none.
+        from thespian.system import simple
+
+        if isinstance(shared, simple.SimpleSystem):
+            return shared
+        found: Any = simple.SimpleSystem(given)
+    elif base.startswith("multiproc"):
+        if isinstance(shared, _Core) and ("Admin Port" not in given or shared.port == port):
+            return shared
+        found = _Core(port, given)
+    else:
+        raise ImportError(
+            "`%s` is no system base here: use `multiprocTCPBase` or `%s`" % (base, SIMPLE_BASE)
+        )
+    if not unique:
+        _Core.current = found
+    return found
+
+
+def _default_base(given: Dict[str, Any], port: int) -> str:
+    """A node where there is one, or is to be one; else the original's default."""
+    if "Admin Port" in given or locate.expects_node(port):
+        return "multiprocTCPBase"
+    return SIMPLE_BASE
 
 
 def _unsupported(name: str) -> UnsupportedOperation:

@@ -47,7 +47,7 @@ def start(port: int, capabilities: Dict[str, Any]) -> None:
             "no node listens for admin port %d and no `director` program was found to start one: "
             "set %s or put it on PATH" % (port, BINARY_VARIABLE)
         )
-    shared = _shared_directory(port)
+    shared = shared_directory(port)
     if shared is not None:
         _run(program, port, shared)
         return
@@ -106,7 +106,7 @@ def _run(program: str, port: int, directory: str) -> None:
 # Directories
 
 
-def _shared_directory(port: int) -> Optional[str]:
+def shared_directory(port: int) -> Optional[str]:
     """The machine's Director directory, if its node has this admin port."""
     directory = os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY
     if not os.path.isdir(directory) or os.path.exists(os.path.join(directory, _MARK)):
@@ -166,9 +166,14 @@ def _fresh_directory(port: int, capabilities: Dict[str, Any]) -> str:
     os.mkdir(os.path.join(directory, "state"), 0o700)
     os.symlink(common, os.path.join(directory, "state", "python"))
     for name, text in files.items():
-        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+        with open(os.path.join(directory, name), "w", encoding="utf-8", opener=_own) as file:
             file.write(text)
     return directory
+
+
+def _own(path: str, flags: int) -> int:
+    """Opens a file of this user's only, whatever the umask."""
+    return os.open(path, flags, 0o600)
 
 
 def _remove(directory: str) -> None:
@@ -197,7 +202,8 @@ def _capabilities_text(capabilities: Dict[str, Any]) -> str:
 @contextlib.contextmanager
 def _turn() -> Iterator[None]:
     """Of the programs of this user that start or clear nodes, one at a time."""
-    with open(os.path.join(_user_folder(), "starting.lock"), "a") as file:
+    # What others may open they may lock as well.
+    with open(os.path.join(_user_folder(), "starting.lock"), "a", opener=_own) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
