@@ -92,6 +92,17 @@ def dial_or_start(port: int, capabilities: Optional[Dict[str, Any]] = None) -> s
     )
 
 
+def expects_node(port: int) -> bool:
+    """Whether there is a node with this admin port, or a Director directory for one."""
+    sock = dial(port)
+    if sock is not None:
+        sock.close()
+        return True
+    from thespian.system import starting
+
+    return starting.shared_directory(port) is not None
+
+
 def await_end(port: int, seconds: float) -> None:
     """Waits until the node that was shut down has gone, and removes what it was started in."""
     if os.environ.get(SOCKET_VARIABLE):
