@@ -5,7 +5,7 @@ pub mod registry;
 pub use registry::Registry;
 
 mod resolve;
-pub use resolve::{RoleStanding, Standing, find_name, find_role, role_standings};
+pub use resolve::{RoleStanding, Standing, find_name, find_role, name_standing, role_standings};
 
 mod restart;
 pub use restart::{RESTART_WINDOW_MS, RESTARTS_MAX};

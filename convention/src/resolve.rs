@@ -53,19 +53,35 @@ pub fn role_standings(state: &State) -> BTreeMap<RoleId, RoleStanding> {
     standings
 }
 
+/// Where the holder of a global name of a `.tli` stands; `None` when no active source has it.
+#[must_use]
+pub fn name_standing(state: &State, name: &str) -> Option<Standing> {
+    let (_, slot) = find_name(state, name)?;
+    Some(if is_held(state, &slot.group) {
+        Standing::Held
+    } else {
+        standing_of(slot, name)
+    })
+}
+
 fn standing(state: &State, group: &str, role: &str) -> Standing {
-    let held = state
-        .rollouts
-        .values()
-        .any(|rollout| rollout.group == group && rollout.step != RolloutStep::Construct);
-    if held {
+    if is_held(state, group) {
         return Standing::Held;
     }
-    let Some((_, slot)) = find_role(state, group, role) else {
-        return Standing::Unbound(format!(
+    match find_role(state, group, role) {
+        Some((_, slot)) => standing_of(slot, role),
+        None => Standing::Unbound(format!(
             "no active version of `{group}` has the role `{role}`"
-        ));
-    };
+        )),
+    }
+}
+
+fn is_held(state: &State, group: &str) -> bool {
+    let mut rollouts = state.rollouts.values();
+    rollouts.any(|rollout| rollout.group == group && rollout.step != RolloutStep::Construct)
+}
+
+fn standing_of(slot: &Slot, role: &str) -> Standing {
     match &slot.state {
         SlotState::Running => Standing::Bound(slot.actor),
         SlotState::Starting | SlotState::Standing | SlotState::Waiting { .. } => Standing::Held,

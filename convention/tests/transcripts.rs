@@ -8,8 +8,10 @@
     clippy::panic,
     reason = "helpers of tests fail the test"
 )]
-
-#![expect(clippy::disallowed_methods, reason = "a test reads its transcripts from files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test reads its transcripts from files"
+)]
 
 mod stage;
 

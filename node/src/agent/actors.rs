@@ -280,7 +280,7 @@ impl Node {
     }
 
     /// Waits until an actor stands, or is known not to.
-    async fn stands(&self, actor: ActorId) -> Result<(), ActorFailure> {
+    pub(super) async fn stands(&self, actor: ActorId) -> Result<(), ActorFailure> {
         let died = || ActorFailure {
             code: FailureCode::ProcessDied,
             message: "its process ended before it stood".to_owned(),

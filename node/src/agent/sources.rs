@@ -29,6 +29,7 @@ pub(super) struct Sources {
     policy: PythonPolicy,
     python_path: Vec<PathBuf>,
     own_capabilities: Value,
+    resolved: Mutex<HashMap<PathBuf, Interpreter>>,
     // Held for look-ups only; the work is done inside the cells.
     ready: Mutex<HashMap<SourceHash, Arc<OnceCell<Ready>>>>,
     notes: Mutex<HashMap<SourceHash, String>>,
@@ -66,18 +67,27 @@ impl Sources {
             policy: policy.clone(),
             python_path: python_path.clone(),
             own_capabilities: own_capabilities(&config),
+            resolved: Mutex::default(),
             ready: Mutex::default(),
             notes: Mutex::default(),
         }
     }
 
-    /// The interpreter for a group's actors, and for the node itself without a group.
+    /// The interpreter for a group's actors, and for the node itself without a group; resolved
+    /// once. Blocks the first time.
     pub(super) fn interpreter(&self, group: Option<&str>) -> Result<Interpreter, String> {
         let program = self
             .policy
             .choose(group)
             .map_err(|error| error.to_string())?;
-        crate::hosting::resolve(&program, &self.state).map_err(|error| error.to_string())
+        let known = || self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(interpreter) = known().get(&program) {
+            return Ok(interpreter.clone());
+        }
+        let resolved = crate::hosting::resolve(&program, &self.state);
+        let interpreter = resolved.map_err(|error| error.to_string())?;
+        known().insert(program, interpreter.clone());
+        Ok(interpreter)
     }
 
     /// The node's capabilities, a dictionary literal.

@@ -5,8 +5,9 @@
 //! the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use convention::find_name;
+use convention::{Standing, find_name, name_standing};
 use protocol::control::{
     ActorFailure, ErrorCode, FailureCode, Origin, Request, RequestError, Response,
 };
@@ -23,6 +24,8 @@ use crate::router::{Caller, CallerKind, Rights};
 pub(super) enum Announced {
     Birth(Box<Birth>, String),
     Existing(ActorId),
+    /// The holder of a name of a `.tli`.
+    Named(String),
     Impossible(ActorFailure),
 }
 
@@ -39,8 +42,13 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
     else {
         return None;
     };
-    if let Some(existing) = global_name.as_deref().and_then(|name| named(node, name)) {
-        return Some(Announced::Existing(existing));
+    if let Some(name) = global_name {
+        if let Some(existing) = node.actors.named(name) {
+            return Some(Announced::Existing(existing));
+        }
+        if node.replica.read(|state| find_name(state, name).is_some()) {
+            return Some(Announced::Named(name.clone()));
+        }
     }
     let is_actor = from.kind == CallerKind::Actor;
     // A client could name the address of somebody else.
@@ -86,7 +94,16 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
 /// Brings an announced actor up; answers when it stands.
 pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
     match announced {
-        Announced::Existing(actor) => Ok(Response::Created { actor }),
+        Announced::Existing(actor) => {
+            if node.actors.stage(actor).is_some() {
+                node.stands(actor).await.map_err(not_created)?;
+            }
+            Ok(Response::Created { actor })
+        }
+        Announced::Named(name) => {
+            let actor = holder(node, &name).await.map_err(not_created)?;
+            Ok(Response::Created { actor })
+        }
         Announced::Impossible(failure) => Err(not_created(failure)),
         Announced::Birth(birth, token) => {
             let actor = birth.actor;
@@ -96,13 +113,36 @@ pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
     }
 }
 
-fn named(node: &Node, name: &str) -> Option<ActorId> {
-    let own = node.actors.named(name);
-    own.or_else(|| {
-        node.replica
-            .read(|state| find_name(state, name).map(|(_, slot)| slot.actor))
+/// The actor that holds a name of a `.tli`; waits while it restarts or is replaced.
+async fn holder(node: &Node, name: &str) -> Result<ActorId, ActorFailure> {
+    let mut applied = node.replica.applied();
+    let waiting = async {
+        loop {
+            match node.replica.read(|state| name_standing(state, name)) {
+                Some(Standing::Bound(actor)) => return Ok(actor),
+                Some(Standing::Held) if applied.changed().await.is_ok() => {}
+                Some(Standing::Unbound(reason)) => {
+                    return Err(failure(FailureCode::Failure, reason));
+                }
+                _ => {
+                    let message = format!("no active source has the name `{name}` any more");
+                    return Err(failure(FailureCode::Failure, message));
+                }
+            }
+        }
+    };
+    let waited = tokio::time::timeout(HOLDER_LIMIT, waiting).await;
+    waited.unwrap_or_else(|_elapsed| {
+        let message = format!(
+            "the actor named `{name}` did not stand within {} s",
+            HOLDER_LIMIT.as_secs()
+        );
+        Err(failure(FailureCode::TimedOut, message))
     })
 }
+
+/// How long the holder of a name is waited for.
+const HOLDER_LIMIT: Duration = Duration::from_secs(40);
 
 fn record(birth: &Birth, token: String) -> crate::router::ActorRecord {
     crate::router::ActorRecord {
