@@ -37,7 +37,7 @@ def main() -> int:
             for figure in CASES[name](bench):
                 figures.append(figure)
                 print(table([figure]).splitlines()[-1], file=sys.stderr, flush=True)
-        except CommandFailed as error:
+        except (CommandFailed, OSError) as error:
             print("%s: %s" % (name, error), file=sys.stderr, flush=True)
             failed = True
     print(_machine())

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterator, List
 
+import isolate
 import peer
 from figures import DIRECTOR, THESPIAN, Samples
 from places import HERE, CommandFailed, Place, director_command
@@ -42,6 +43,7 @@ class Bench:
             finally:
                 for place in places.values():
                     place.stop()
+                isolate.end_all()
 
     @contextmanager
     def workers(self, *only: str, loaded: bool = False) -> Iterator[Dict[str, "Worker"]]:
