@@ -133,7 +133,7 @@ class SimpleSystem:
                 return self._names[name]
             own = self._allot()
             self._bring_up(own, None, spec, requirements, name, source)
-            self.run(time.monotonic() + RUN_LIMIT_S)
+            self.catch_up()
             return own
 
     def update_capability(self, name: str, value: Any) -> None:
@@ -146,7 +146,7 @@ class SimpleSystem:
             for own, cell in list(self._cells.items()):
                 if not capable.fits(type(cell.instance), self.capabilities, None):
                     self.put(own, ActorExitRequest(), own)
-            self.run(time.monotonic() + RUN_LIMIT_S)
+            self.catch_up()
 
     def shut_down(self, _seconds: float = 0.0) -> None:
         """Ends all actors."""
@@ -154,17 +154,30 @@ class SimpleSystem:
             for own, cell in list(self._cells.items()):
                 if cell.parent is None:
                     self.put(own, ActorExitRequest(), own)
-            self.run(time.monotonic() + RUN_LIMIT_S)
+            self.catch_up()
             self._cells.clear()
             self._timers.clear()
             self._names.clear()
+
+    def catch_up(self) -> None:
+        """Handles what is under way, and the timers that are due."""
+        with self._lock:
+            self.run(time.monotonic() + RUN_LIMIT_S)
+
+    def take_in(self, target: Address, message: Any, sender: Address) -> None:
+        """A program's message: what was due before it comes before it."""
+        with self._lock:
+            self.catch_up()
+            self.put(target, message, sender)
 
     def next_for(self, own: Address, limit: Optional[float]) -> Any:
         """Runs actors until there is a message for this endpoint, or none can come in time."""
         with self._lock:
             inbox = self._inboxes[own]
             while True:
-                self.run(limit, inbox)
+                # What is under way is handled also when there is no time to wait.
+                least = time.monotonic() + RUN_LIMIT_S
+                self.run(None if limit is None else max(limit, least), inbox)
                 while inbox:
                     message = inbox.popleft()
                     if not isinstance(message, ActorSystemMessage) or _is_for_programs(message):
@@ -334,13 +347,12 @@ class SimpleEndpoint:
 
     def tell(self, target: Address, message: Any) -> None:
         """Sends a message and lets the actors run."""
-        with self._system._lock:
-            self._system.put(target, message, self._own)
-            self._system.run(time.monotonic() + RUN_LIMIT_S)
+        self._system.take_in(target, message, self._own)
+        self._system.catch_up()
 
     def ask(self, target: Address, message: Any, seconds: Optional[float]) -> Any:
         """Sends a message and returns the next one that comes, or None."""
-        self._system.put(target, message, self._own)
+        self._system.take_in(target, message, self._own)
         return self.listen(seconds)
 
     def listen(self, seconds: Optional[float]) -> Any:
