@@ -212,7 +212,13 @@ def test_literals_execute_nothing_and_are_bounded():
     for text in (b"__import__('os')", b"open('/etc/passwd')", b"[x for x in (1,)]", b"1 .real"):
         with pytest.raises(ValueError):
             reader.read(head, text)
-    for text in (b"[" * 100_000, b"-" * 100_000 + b"1", b"1+" * 100_000 + b"1j", b"\xff", b"9" * 6_000):
+    for text in (
+        b"[" * 100_000,
+        b"-" * 100_000 + b"1",
+        b"1+" * 100_000 + b"1j",
+        b"\xff",
+        b"9" * 6_000,
+    ):
         with pytest.raises((ValueError, SyntaxError, MemoryError, RecursionError)):
             reader.read(head, text)
     with pytest.raises(ValueError, match="longer than"):

@@ -88,6 +88,14 @@ def _allowed() -> Dict[Tuple[str, str], Any]:
     return table
 
 
+# Messages of our own helper modules, which are imported when one is named.
+_HELPERS = {
+    "thespian.runcommand": [
+        *("Command", "CommandAbort", "CommandError", "CommandLog", "CommandOutput"),
+        *("CommandResult", "CommandStarted"),
+    ],
+    "thespian.troupe": ["UpdateTroupeSettings"],
+}
 _TABLE = _allowed()
 _SNAPSHOT_FREE = set(_BUILTIN_DATA) | {"NoneType"}
 
@@ -123,7 +131,7 @@ class Rule:
         if known is not self:
             return known
         full = "%s.%s" % (module, name)
-        if full in self.extra:
+        if full in self.extra or name in _HELPERS.get(module, ()):
             return _import(module, name)
         if module + ".*" in self.extra or (same_source and self._is_own(module)):
             # What the module only imported is not among its classes.
