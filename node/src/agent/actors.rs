@@ -342,7 +342,9 @@ impl Node {
             actor.stage.send_replace(Stage::Ended);
         }
         tracing::info!(actor = %id, class = actor.class, pid = end.pid, reason, "actor ended");
-        if let Some(slot) = actor.slot.filter(|_| stage == Stage::Running) {
+        // At its next start the node says that all it ran has ended.
+        let told = stage == Stage::Running && !self.shutdown.is_cancelled();
+        if let Some(slot) = actor.slot.filter(|_| told) {
             self.report_end(slot, id, reason).await;
         }
     }

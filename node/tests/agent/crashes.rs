@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use node::agent::Patience;
+use node::client::ClientError;
 
 use crate::app::App;
 use crate::host::{Host, directory, kill, processes, until};
@@ -153,5 +154,51 @@ async fn what_no_longer_is_loaded_is_swept_at_the_start() {
         assert!(strange.is_empty(), "{folder}: {strange:?}");
     }
     assert_eq!(host.ask("'version'").await.unwrap(), "'1.0'");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_root_forkserver_is_replaced() {
+    let host = Host::start().await;
+    host.load(&App::new("1.0")).await.unwrap();
+    let pid = host.pid().await;
+    let root = parent(parent(pid));
+    assert_eq!(parent(root), std::process::id());
+    kill(root);
+    until(async || !std::path::Path::new(&format!("/proc/{pid}")).exists()).await;
+    host.until_actor(|actor| actor.state == "running" && actor.restarts == 1)
+        .await;
+    assert_eq!(host.ask("'version'").await.unwrap(), "'1.0'");
+    host.load(&App::new("1.1")).await.unwrap();
+    assert_eq!(host.ask("'version'").await.unwrap(), "'1.1'");
+    host.stop().await;
+}
+
+fn parent(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_in_a_load_goes_on_after_its_start() {
+    let host = Host::start().await;
+    host.load(&App::new("1.0")).await.unwrap();
+    let slow = App::new("1.1").code("\n    def constructed(self):\n        time.sleep(0.5)\n");
+    let mut client = host.client().await;
+    let package = slow.package();
+    let request = host.load_request(&slow);
+    let loading = client.upload(package.as_slice(), request, |_bytes| ());
+    let stopping = async {
+        until(async || host.standing().await.contains("1.1 loading")).await;
+        host.restart().await
+    };
+    let (loaded, host) = tokio::join!(loading, stopping);
+    let Err(ClientError::Refused(error)) = loaded else {
+        panic!("the one who waits is told: {loaded:?}");
+    };
+    assert!(error.message.contains("the node stops"), "{error:?}");
+    until(async || host.standing().await == "1.1 active, 1.0 loaded").await;
+    assert_eq!(host.ask("'version'").await.unwrap(), "'1.1'");
     host.stop().await;
 }

@@ -11,6 +11,7 @@ mod app;
 mod host;
 
 mod actors;
+mod bad_input;
 mod crashes;
 mod loading;
 mod roles;

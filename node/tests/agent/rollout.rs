@@ -195,3 +195,99 @@ async fn a_global_name_follows_the_switch() {
     assert_eq!(host.ask_to(boss, "'version'").await.unwrap(), "'1.1'");
     host.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_stood_and_ended_before_the_switch_refuses() {
+    let host = Host::start().await;
+    host.load(&App::new("1.0")).await.unwrap();
+    let dying = "
+import threading
+
+class Dying(Foo):
+    def constructed(self):
+        threading.Timer(0.2, os._exit, (3,)).start()
+
+class Slow(Foo):
+    def constructed(self):
+        time.sleep(0.8)
+";
+    let second = App::new("1.1").code(dying).whole_tli(
+        "{'Actors': {'foo.main.Dying': {'OnLoad': {'Role': 'Main'}}, 'foo.main.Slow': {}}}",
+    );
+    let error = host.load(&second).await.unwrap_err();
+    assert!(error.message.contains("foo.main.Dying"), "{error:?}");
+    assert_eq!(host.ask("'version'").await.unwrap(), "'1.0'");
+    assert_eq!(host.standing().await, "1.0 active");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_bytes_loaded_twice_at_once_are_loaded_once() {
+    let host = Host::start().await;
+    let app = App::new("1.0");
+    let (one, other) = tokio::join!(host.load(&app), host.load(&app));
+    let changes = [one.unwrap(), other.unwrap()].map(|loaded| match loaded {
+        Response::Loaded { changed, .. } => u8::from(changed),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(changes.iter().sum::<u8>(), 1);
+    assert_eq!(host.ask("'heard'").await.unwrap(), "['loaded']");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_accepted_before_the_hold_is_handled_before_on_deactivate() {
+    let host = Host::start().await;
+    let journal = host.folder.path().join("journal");
+    let tli = "'OnLoad': {'Role': 'Main'}, 'OnDeactivate': {'Message': 'deactivated'}";
+    let noting = format!(
+        "
+    def receiveMsg_int(self, number, sender):
+        with open({journal:?}, 'a') as journal:
+            journal.write('%s %d\\n' % (VERSION, number))
+"
+    );
+    host.load(&App::new("1.0").tli(tli).code(&noting))
+        .await
+        .unwrap();
+    let mut client = host.client().await;
+    let role = Target::Role(protocol::RoleId::of("foo", "Main"));
+    for number in 0..500 {
+        client.tell(role, &number.to_string()).await.unwrap();
+    }
+    host.load(&App::new("1.1").code(&noting)).await.unwrap();
+    client.ask(role, "'version'", None).await.unwrap();
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let wanted = (0..500).map(|number| number.to_string());
+    let numbers = text.lines().map(|line| line.split(' ').nth(1).unwrap());
+    assert!(numbers.eq(wanted), "in order, each once: {text}");
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_leads_to_the_new_actor_while_its_holder_restarts() {
+    let host = Host::start().await;
+    let named = "'OnLoad': {'Role': 'Main', 'GlobalName': 'Boss'}";
+    let slow = "\n    def constructed(self):\n        time.sleep(0.3)\n";
+    host.load(&App::new("1.0").tli(named).code(slow))
+        .await
+        .unwrap();
+    let old = host.actor().await;
+    kill(host.pid().await);
+    host.until_actor(|actor| actor.state != "running").await;
+    let create = protocol::control::Request::CreateActor {
+        actor: None,
+        class: "foo.main.Foo".to_owned(),
+        source: None,
+        client: None,
+        requirements: None,
+        global_name: Some("Boss".to_owned()),
+    };
+    let Response::Created { actor } = host.request(create).await.unwrap() else {
+        panic!("a created actor has an address");
+    };
+    assert_ne!(actor, old);
+    let version = host.ask_to(Target::Actor(actor), "'version'").await;
+    assert_eq!(version.unwrap(), "'1.0'");
+    host.stop().await;
+}

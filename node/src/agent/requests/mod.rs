@@ -41,10 +41,14 @@ pub(super) fn begin(node: &Arc<Node>, asked: Asked) {
     let node = Arc::clone(node);
     let tracker = node.tasks.clone();
     tracker.spawn(async move {
-        let response = match birth {
-            Some(birth) => create::bring_up(&node, birth).await,
-            None => answer(&node, &from, request, upload).await,
+        let answering = async {
+            match birth {
+                Some(birth) => create::bring_up(&node, birth).await,
+                None => answer(&node, &from, request, upload).await,
+            }
         };
+        let answered = node.shutdown.run_until_cancelled(answering).await;
+        let response = answered.unwrap_or_else(|| Err(stopping()));
         respond.respond(response.unwrap_or_else(Response::Failed));
     });
 }
@@ -156,6 +160,16 @@ fn director(
     node.director
         .get()
         .ok_or_else(|| internal("the node has not finished starting"))
+}
+
+fn stopping() -> RequestError {
+    RequestError {
+        code: ErrorCode::TimedOut,
+        message: "the node stops: whether this was done is not known".to_owned(),
+        hint: Some("look with `director list` once it has started again".to_owned()),
+        traceback: None,
+        failure: None,
+    }
 }
 
 fn internal(message: &str) -> RequestError {
