@@ -237,13 +237,31 @@ async fn messages_of_a_client_that_may_only_use_the_node_are_marked_foreign() {
     let got = actor.take().await;
     assert_eq!(got.header.flags, Flags::ASK.with(Flags::FOREIGN));
     assert!(got.payload == large);
-    foreign.send(own.address, b"between clients").await;
-    let got = own.take().await;
+    foreign.send(foreign.address, b"to itself").await;
+    let got = foreign.take().await;
     assert!(got.header.flags.contains(Flags::FOREIGN), "{got:?}");
     own.send(actor.address, b"from the operator").await;
     assert_eq!(actor.take().await.header.flags, Flags::default());
     actor.send(foreign.address, b"from an actor").await;
     assert_eq!(foreign.take().await.header.flags, Flags::default());
+}
+
+#[tokio::test]
+async fn nobody_else_answers_for_an_actor() {
+    let mut node = first_is_foreign();
+    let mut foreign = node.client().await;
+    let mut own = node.client().await;
+    let mut actor = node.actor().await;
+    let asked = own.ask(actor.address, b"the question").await;
+    actor.take().await;
+    foreign.send(own.address, b"forged").await;
+    foreign.send(actor.address, b"a marker").await;
+    actor.take().await;
+    let (total, letters) = node.handle.dead_letters().await;
+    assert_eq!((asked, total), (1, 1));
+    assert!(letters[0].reason.contains("only actors"), "{letters:?}");
+    actor.send(own.address, b"the answer").await;
+    assert_eq!(text(&own.take().await), "the answer");
 }
 
 #[tokio::test]

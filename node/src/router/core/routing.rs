@@ -1,10 +1,11 @@
 //! A message's way: accepted from its sender, to the target's connection or what waits for it.
 
+use protocol::control::ConnectionRole;
 use protocol::{Flags, Frame, Header};
 
 use super::ids::Target;
 use super::outbox::FrameBytes;
-use super::party::{CreditState, Meta, Queued};
+use super::party::{CreditState, Meta, Party, Queued};
 use super::roles::Way;
 use super::{Core, Effect, PartyId};
 
@@ -85,13 +86,33 @@ impl Core {
                 Way::Nobody(reason) => return self.dead(meta, bytes, &reason),
             },
         };
-        if let Some(id) = self.by_address.get(&actor) {
-            self.deliver(*id, meta, bytes);
+        if let Some(id) = self.by_address.get(&actor).copied() {
+            if self.is_strange(id, &meta) {
+                return self.dead(
+                    meta,
+                    bytes,
+                    "only actors may send to another user's program",
+                );
+            }
+            self.deliver(id, meta, bytes);
         } else if actor == self.node_address() {
             self.deliver_to_node(meta, bytes);
         } else {
             self.dead(meta, bytes, "no actor has this address now");
         }
+    }
+
+    /// Whether a client that may only use the node sends to another client.
+    ///
+    /// Addresses can be guessed, and a program takes what comes for the answer that it waits for.
+    fn is_strange(&self, to: PartyId, meta: &Meta) -> bool {
+        if !meta.flags.contains(Flags::FOREIGN) || meta.from == Some(to) {
+            return false;
+        }
+        let sender = meta.from.and_then(|from| self.parties.get(from));
+        let target = self.parties.get(to);
+        sender.is_some_and(Party::is_foreign)
+            && target.is_some_and(|party| party.role == ConnectionRole::Client)
     }
 
     /// Passes the message on if nothing waits before it and there is room, else it waits.
