@@ -21,4 +21,6 @@ pub use connection::{Closed, Connection};
 
 pub mod streams;
 
+pub mod bulk;
+
 mod crypto;
