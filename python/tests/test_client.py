@@ -264,3 +264,38 @@ def test_a_program_without_a_guard_is_told(node, tmp_path):
     text = PROGRAM.replace('if __name__ == "__main__":', "if True:")
     done = run_program(node, folder, text)
     assert done.returncode == 1 and "if __name__ ==" in done.stdout.decode()
+
+
+SLOW_MODULE = """
+import os
+from thespian.actors import Actor
+
+IMPORTED_BY = os.getpid()
+
+class Where(Actor):
+    def receiveMessage(self, message, sender):
+        self.send(sender, (VERSION, IMPORTED_BY, os.getpid()))
+"""
+
+
+def test_own_modules_are_imported_once_and_again_when_edited(system, tmp_path, monkeypatch):
+    module = tmp_path / "edited.py"
+    module.write_text("VERSION = 1\n" + SLOW_MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    told = [system.ask(system.createActor("edited.Where"), "?", 10) for _ in range(2)]
+    assert [version for version, _by, _own in told] == [1, 1]
+    assert told[0][1] == told[1][1] != told[1][2]
+    module.write_text("VERSION = 2 # longer\n" + SLOW_MODULE)
+    # The file is looked at again after a moment only.
+    time.sleep(0.1)
+    assert system.ask(system.createActor("edited.Where"), "?", 10)[0] == 2
+
+
+def test_a_module_that_starts_a_thread_is_imported_by_each_actor(system, tmp_path, monkeypatch):
+    text = "VERSION = 1\nimport threading\nthreading.Thread(target=input, daemon=True).start()\n"
+    text = text.replace("input", "threading.Event().wait")
+    (tmp_path / "threading_one.py").write_text(text + SLOW_MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for _ in range(2):
+        _version, by, own = system.ask(system.createActor("threading_one.Where"), "?", 20)
+        assert by == own

@@ -22,6 +22,7 @@ import thespian
 from thespian.system import (
     control,
     main_module,
+    preloading,
     preparing,
     process,
     spare,
@@ -83,6 +84,7 @@ class Forkserver:
         self._children: Set[int] = set()
         self._spare: Optional[spare.Spare] = None
         self._spare_is_due = False
+        self._preloaded: Optional[preloading.Preloaded] = None
         self._finishing = False
         self._received = bytearray()
 
@@ -108,6 +110,7 @@ class Forkserver:
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        self._take_requests()
         while not (self._finishing and not self._children):
             ready = poll.poll(self._patience_ms())
             if not ready:
@@ -128,6 +131,10 @@ class Forkserver:
         except ConnectionError:
             return False
         self._received += data
+        self._take_requests()
+        return bool(data)
+
+    def _take_requests(self) -> None:
         while len(self._received) >= wire.HEADER_BYTES:
             header = wire.HEADER.unpack_from(self._received, 0)
             size = wire.check(header)
@@ -137,12 +144,13 @@ class Forkserver:
             del self._received[:size]
             if header[wire.KIND] == wire.REQUEST:
                 self._request(header[wire.SEQUENCE], payload)
-        return bool(data)
 
     def _request(self, sequence: int, payload: bytes) -> None:
         # What is written here between two forks is lost to the memory that workers share:
         # a worker reads its own specification.
         if payload.startswith(_SPAWN):
+            if self._preloaded is not None and self._per_actor is None:
+                self._preload(self._preloaded, sequence, payload)
             try:
                 self._spawn(sequence, payload)
             except OSError as error:
@@ -298,6 +306,7 @@ class Forkserver:
         client = origin.get("client")
         entries = list(path)
         if client is not None:
+            self._preloaded = preloading.Preloaded()
             directory = client["directory"]
             entries += [os.path.join(directory, entry) for entry in client["sys_path"]]
             main_module.install(client.get("main"))
@@ -324,6 +333,26 @@ class Forkserver:
         process.freeze()
         # What is prepared is about to be created.
         self._spare_is_due = True
+
+    def _preload(self, known: preloading.Preloaded, sequence: int, payload: bytes) -> None:
+        """Imports what an actor of a client's own modules needs before it is forked."""
+        name = preloading.class_of(payload)
+        over = known.is_old()
+        if not over:
+            if name is None or known.knows(name):
+                return
+            self._drop_spare()
+            before = process.open_descriptors()
+            came = known.look(name)
+            self._watch_children()
+            self._per_actor = process.traces_of_import(before)
+            over = self._per_actor is not None
+            if came and not over:
+                process.freeze()
+        if over:
+            self._drop_spare()
+            self._received[:0] = wire.control_frame(wire.REQUEST, sequence, payload)
+            self._start_over()
 
     def _start_over(self) -> None:
         """Replaces this process's image: threads and descriptors of the import go with it.
