@@ -69,8 +69,8 @@ class Measures:
     def _throughput(self, order, count, limit):
         sender, sink = self.client.create("Sender"), self.client.create("Sink")
         begun = time.time()
-        self.client.tell(sender, (order[0], sink, *order[1:]))
-        arrived, last, started = self._watch(sink, count, begun + limit)
+        self.client.tell(sender, (order[0], (sink, begun), *order[1:]))
+        arrived, last, started = self._watch(sink, begun, count, begun + limit)
         for actor in (sender, sink):
             self.client.end(actor)
         if not arrived:
@@ -78,20 +78,22 @@ class Measures:
         end = last if arrived == count else time.time()
         return {"values": [arrived / (end - (started or begun))], "missing": count - arrived}
 
-    def _watch(self, sink, count, limit):
-        """How many have arrived and when the last did, and when the sender began."""
+    def _watch(self, sink, tag, count, limit):
+        """How many have arrived and when the last did, and when the sender began.
+
+        Answers carry the tag of their round: those of an earlier one may still come.
+        """
         arrived = last = 0
         started = None
-        while time.time() < limit and arrived < count:
-            answer = self.client.ask(sink, "report", 5)
-            if isinstance(answer, float):
-                started = answer
-            elif isinstance(answer, (tuple, list)):
-                arrived, last = answer
+        while time.time() < limit and (arrived < count or started is None):
+            answer = self.client.ask(sink, ("report", tag), 5)
+            if not isinstance(answer, (tuple, list)) or answer[1] != tag:
+                continue
+            if answer[0] == "started":
+                started = answer[2]
+            else:
+                arrived, last = answer[2:]
             time.sleep(0.02)
-        while started is None and arrived == count:
-            started = self.client.listen(5)
-            started = started if isinstance(started, float) else None
         return arrived, last, started
 
     def create(self, count):

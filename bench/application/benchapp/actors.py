@@ -21,7 +21,7 @@ class Echo(Actor):
 
 
 class Sink(Actor):
-    """Counts bytes messages; ``window`` is acknowledged, ``report`` tells count and last time."""
+    """Counts bytes; ``window`` is acknowledged, ``("report", tag)`` tells count and last time."""
 
     count = 0
     last = 0.0
@@ -32,8 +32,8 @@ class Sink(Actor):
             self.last = time.time()
         elif message == "window":
             self.send(sender, "acknowledged")
-        elif message == "report":
-            self.send(sender, (self.count, self.last))
+        elif isinstance(message, tuple):
+            self.send(sender, (*message, self.count, self.last))
 
 
 class Sender(Actor):
@@ -41,14 +41,14 @@ class Sender(Actor):
 
     def receiveMessage(self, message, sender):
         if isinstance(message, tuple) and message[0] == "burst":
-            _, sink, count, size = message
+            _, (sink, tag), count, size = message
             payload = b"x" * size
             started = time.time()
             for _ in range(count):
                 self.send(sink, payload)
-            self.send(sender, started)
+            self.send(sender, ("started", tag, started))
         elif isinstance(message, tuple) and message[0] == "windows":
-            _, self.sink, self.left, size, self.window = message
+            _, (self.sink, self.tag), self.left, size, self.window = message
             self.payload, self.asker, self.started = b"x" * size, sender, time.time()
             self.send_window()
         elif message == "acknowledged":
@@ -56,7 +56,7 @@ class Sender(Actor):
 
     def send_window(self):
         if not self.left:
-            self.send(self.asker, self.started)
+            self.send(self.asker, ("started", self.tag, self.started))
             return
         count = min(self.window, self.left)
         self.left -= count
