@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod agent;
-pub mod directory;
 pub mod authority;
-pub mod store;
+pub mod client;
+pub mod directory;
 pub mod hosting;
 pub mod router;
-pub mod client;
+pub mod store;

@@ -67,7 +67,7 @@ pub enum StartError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// Another process serves the directory.
-    #[error("a node already serves `{directory}` (process {pid})", directory = .directory.display())]
+    #[error("a node already serves `{}` (process {pid})", .directory.display())]
     Running {
         /// The directory.
         directory: PathBuf,

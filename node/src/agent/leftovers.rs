@@ -1,4 +1,4 @@
-//! Packages and unpacked files that the registry no longer names go, at the start and as it forgets.
+//! Packages and unpacked files go when the registry no longer names them, and at the start.
 //!
 //! A load in progress pins its package: the registry names it only once the load is committed.
 

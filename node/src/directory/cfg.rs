@@ -142,7 +142,7 @@ impl<'a> Cfg<'a> {
 fn read_trusted(path: &Path) -> Result<Vec<u8>, CfgFault> {
     let file = File::open(path).map_err(CfgFault::Unreadable)?;
     let about = file.metadata().map_err(CfgFault::Unreadable)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let folder = fs::metadata(folder).map_err(CfgFault::Unreadable)?;
     let me = rustix::process::geteuid().as_raw();
     for (what, mode) in [("it", about.mode()), ("its directory", folder.mode())] {

@@ -40,7 +40,11 @@ async fn a_constructor_that_raises_refuses_with_the_traceback() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_constructor_that_crashes_refuses_with_its_last_words() {
-    let crashing = "\n    def constructed(self):\n        print('last words', flush=True)\n        os.abort()\n";
+    let crashing = "
+    def constructed(self):
+        print('last words', flush=True)
+        os.abort()
+";
     let error = refused(&App::new("1.1").code(crashing)).await;
     assert!(error.message.contains("signal 6"), "{error:?}");
     let traceback = error.traceback.unwrap();
