@@ -5,8 +5,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stdout,
-    reason = "a test, whose figures are read"
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test"
 )]
 
 #[path = "agent/app.rs"]

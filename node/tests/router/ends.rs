@@ -240,3 +240,24 @@ async fn closing_tells_everyone_and_ends_their_connections() {
     assert_eq!(node.handle.marker(actor.address).await, Err(Gone));
     node.handle.hold(Vec::new()).await;
 }
+
+#[tokio::test]
+async fn last_words_are_read_although_nothing_can_be_written_any_more() {
+    let mut node = Node::new();
+    let mut reader = node.actor().await;
+    for _ in 0..20 {
+        let mut writer = node.actor().await;
+        let (from, to) = (writer.address, reader.address);
+        // The router finds out that the other end is gone by writing to it.
+        for n in 0..50_u8 {
+            writer.send(to, &[n; 1000]).await;
+            reader.send(from, b"not read").await;
+        }
+        drop(writer);
+        reader.send(from, b"too late").await;
+        for n in 0..50_u8 {
+            assert_eq!(reader.take().await.payload, [n; 1000]);
+        }
+        node.handle.ended(from, "exited");
+    }
+}
