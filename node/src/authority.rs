@@ -70,12 +70,20 @@ impl SourceAuthority {
     /// # Errors
     /// [`AuthorityError`] when no key of the directory validates it.
     pub fn verify(&self, package: &Path) -> Result<Trusted, AuthorityError> {
+        self.verify_opened(&mut File::open(package)?)
+    }
+
+    /// Verifies an opened package, so that what is read of it next is what was verified, whatever
+    /// lies at its path by then. Blocks: it reads the whole file.
+    ///
+    /// # Errors
+    /// [`AuthorityError`] when no key of the directory validates it.
+    pub fn verify_opened(&self, package: &mut File) -> Result<Trusted, AuthorityError> {
         let keys = self.directory.key_files()?;
         let mut warnings: Vec<_> = keys.refused.iter().map(ToString::to_string).collect();
         let (ring, problems) = KeyRing::parse(keys.files);
         warnings.extend(problems.iter().map(ToString::to_string));
-        let mut file = File::open(package)?;
-        match package::verify(&mut file, &ring, &Limits::default()) {
+        match package::verify(package, &ring, &Limits::default()) {
             Ok(verified) => Ok(Trusted { verified, warnings }),
             Err(error) => Err(AuthorityError::Verify { error, warnings }),
         }

@@ -272,30 +272,30 @@ struct Unpack {
 
 impl Unpack {
     fn run(self) -> Result<(PathBuf, Vec<String>), ActorFailure> {
-        let package = self.store.path(self.source);
-        let trusted = self.authority.verify(&package).map_err(|error| {
-            failed(format!(
-                "source {} is not trusted here: {error}",
-                self.source.short()
-            ))
-        })?;
+        let mut package = File::open(self.store.path(self.source))
+            .map_err(|error| failed(format!("source {}: {error}", self.source.short())))?;
+        let trusted = self
+            .authority
+            .verify_opened(&mut package)
+            .map_err(|error| {
+                failed(format!(
+                    "source {} is not trusted here: {error}",
+                    self.source.short()
+                ))
+            })?;
         if Verified::hash(&trusted.verified) != self.source {
             return Err(failed(format!(
                 "the store's file for source {} holds other bytes",
                 self.source.short()
             )));
         }
-        let unpacked = File::open(&package)
-            .map_err(|error| failed(error.to_string()))
-            .and_then(|mut package| {
-                unpack(
-                    &self.state,
-                    &mut package,
-                    &trusted.verified,
-                    &self.interpreter,
-                )
-                .map_err(|error| not_unpacked(&error))
-            })?;
+        let unpacked = unpack(
+            &self.state,
+            &mut package,
+            &trusted.verified,
+            &self.interpreter,
+        )
+        .map_err(|error| not_unpacked(&error))?;
         let mut notes = trusted.warnings;
         notes.extend(unpacked.warnings);
         Ok((unpacked.folder, notes))

@@ -97,6 +97,8 @@ impl RootStart<'_> {
         command
             .args(["-I", "-S", "-c", self.runtime.bootstrap.as_str()])
             .arg(&self.config.worker_socket)
+            // Everybody can read this in /proc: it is good once, and the worker socket takes no
+            // process of another user (`router`, `Door::Workers`).
             .arg(token)
             .arg(&self.runtime.folder)
             .arg(std::process::id().to_string())

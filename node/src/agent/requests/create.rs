@@ -270,3 +270,22 @@ fn not_created(failure: ActorFailure) -> RequestError {
         ..refused(failure.message, None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dotted_names_are_class_names() {
+        for name in ["pkg.mod.Class", "foo.fooactor", "_a.B1", "m\u{f6}bel.Tisch"] {
+            assert!(unqualified(name).is_none(), "{name}");
+        }
+        let others = [
+            "Class", "", ".", "a.", ".a", "a..b", "1a.b", "../a.b", "/tmp/a.b", "a.b c",
+        ];
+        for name in others {
+            let failure = unqualified(name).unwrap();
+            assert_eq!(failure.code, FailureCode::InvalidSpecification, "{name}");
+        }
+    }
+}
