@@ -1,5 +1,6 @@
 """External programs: asking, listening, threads, failures, actors of their own modules."""
 
+import io
 import os
 import pickle
 import subprocess
@@ -20,6 +21,11 @@ from thespian.actors import (
     UnsupportedOperation,
 )
 from thespian.system import address, locate, wire
+from thespian.system.messages.status import (
+    Thespian_ActorStatus,
+    Thespian_StatusReq,
+    formatStatus,
+)
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
 
@@ -299,3 +305,13 @@ def test_a_module_that_starts_a_thread_is_imported_by_each_actor(system, tmp_pat
     for _ in range(2):
         _version, by, own = system.ask(system.createActor("threading_one.Where"), "?", 20)
         assert by == own
+
+
+def test_an_actor_tells_its_status_without_being_disturbed(system):
+    actor = system.createActor("foo.acting.Echo", sourceHash=FOO)
+    answer = system.ask(actor, Thespian_StatusReq(), 10)
+    assert isinstance(answer, Thespian_ActorStatus) and answer.actorAddress == actor
+    assert (answer.childActors, answer.pendingWakeups, answer.pendingMessages) == ([], [], [])
+    text = io.StringIO()
+    formatStatus(answer, text)
+    assert "foo.acting.Echo" in text.getvalue()

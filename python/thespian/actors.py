@@ -39,6 +39,28 @@ from thespian.system.messages import (
     WakeupMessage,
     WatchMessage,
 )
+from thespian.system.messages.status import (
+    Thespian_ActorStatus,
+    Thespian_StatusReq,
+    Thespian_SystemStatus,
+)
+
+__all__ = [
+    *("Actor", "ActorTypeDispatcher", "requireCapability", "ThespianGeneration"),
+    *("ActorSystem", "ExternalContext", "ActorAddress", "RoleAddress"),
+    *("ActorSystemException", "ActorSystemFailure", "ActorSystemRequestTimeout"),
+    *("ActorSystemStartupFailure", "ActorStartFailure", "InvalidActorAddress"),
+    *("InvalidActorSourceHash", "InvalidActorSpecification", "NoCompatibleSystemForActor"),
+    *("UnsupportedOperation", "ActorSystemMessage", "ActorExitRequest", "ChildActorExited"),
+    *("ActorSystemConventionUpdate", "DeadEnvelope", "LoadedSource", "PoisonMessage"),
+    *("UnloadedSource", "ValidateSource", "ValidatedSource", "WakeupMessage", "WatchMessage"),
+    *("ThespianWatch", "Thespian_ActorStatus", "Thespian_StatusReq", "Thespian_SystemStatus"),
+    *("logging", "inspect", "contextmanager"),
+]
+# Generation of the API: that of Thespian 4.0.1.
+ThespianGeneration = (3, 10)
+# A private context is an `ActorSystem` with an endpoint of its own.
+ExternalContext = ActorSystem
 
 
 class Actor:

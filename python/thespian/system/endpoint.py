@@ -18,6 +18,7 @@ from thespian.system.messages import (
     ActorSystemMessage,
     PoisonMessage,
     Unreadable,
+    status,
 )
 
 CONNECT_LIMIT_S = 11.0
@@ -214,7 +215,7 @@ class Endpoint:
                 header, payload, counted = frame
                 message = self._read(header, payload)
                 current.handled(counted)
-                if not isinstance(message, ActorSystemMessage) or _is_for_programs(message):
+                if not isinstance(message, ActorSystemMessage) or is_for_programs(message):
                     return message
                 continue
             if self._closing:
@@ -300,7 +301,8 @@ def _encoded(message: Any) -> Tuple[bytes, int, int]:
     return payload, wire.PICKLE, 0
 
 
-def _is_for_programs(message: ActorSystemMessage) -> bool:
-    return isinstance(message, PoisonMessage) and not isinstance(
-        message.poisonMessage, ActorSystemMessage
-    )
+def is_for_programs(message: ActorSystemMessage) -> bool:
+    """Whether a message of the actor system is one that external programs see."""
+    if isinstance(message, PoisonMessage):
+        return not isinstance(message.poisonMessage, ActorSystemMessage)
+    return isinstance(message, (status.Thespian_ActorStatus, status.Thespian_SystemStatus))

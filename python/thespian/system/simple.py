@@ -19,6 +19,7 @@ import traceback
 from typing import Any, Deque, Dict, List, Optional, Set, Tuple
 
 from thespian.system import address, capable, naming
+from thespian.system.endpoint import is_for_programs
 from thespian.system.errors import (
     ActorStartFailure,
     InvalidActorAddress,
@@ -34,6 +35,7 @@ from thespian.system.messages import (
     DeadEnvelope,
     PoisonMessage,
     WakeupMessage,
+    status,
 )
 from thespian.system.timing import timePeriodSeconds
 
@@ -180,7 +182,7 @@ class SimpleSystem:
                 self.run(None if limit is None else max(limit, least), inbox)
                 while inbox:
                     message = inbox.popleft()
-                    if not isinstance(message, ActorSystemMessage) or _is_for_programs(message):
+                    if not isinstance(message, ActorSystemMessage) or is_for_programs(message):
                         return message
                 if not self._timers or self._running:
                     return None
@@ -263,11 +265,20 @@ class SimpleSystem:
         if cell is None:
             self._bury(target, message)
             return
+        if type(message) is status.Thespian_StatusReq:
+            self.put(sender, self._status(target, cell), target)
+            return
         if type(message) is ChildActorExited:
             cell.children.discard(message.childAddress)
         self._handle(cell, message, sender)
         if isinstance(message, ActorExitRequest):
             self._end(target, cell, message.isRecursive)
+
+    def _status(self, own: Address, cell: _Cell) -> status.Thespian_ActorStatus:
+        answer = status.Thespian_ActorStatus(own, naming.name_of(type(cell.instance)))
+        answer.childActors = list(cell.children)
+        answer.pendingWakeups = [(own, timer[3]) for timer in self._timers if timer[2] == own]
+        return answer
 
     def _bury(self, target: Address, message: Any) -> None:
         handler = self._dead_letters
@@ -384,7 +395,7 @@ def _resolve(spec: Any) -> type:
 
 def _own_capabilities(given: Dict[str, Any]) -> Dict[str, Any]:
     own = {
-        "Python Version": tuple(sys.version_info[:3]),
+        "Python Version": tuple(sys.version_info),
         "Thespian Generation": (3, 10),
         "Thespian Version": str(int(time.time() * 1000)),
         "Thespian ActorSystem Name": "simpleSystem",
@@ -392,9 +403,3 @@ def _own_capabilities(given: Dict[str, Any]) -> Dict[str, Any]:
         "Thespian Watch Supported": False,
     }
     return dict(own, **given)
-
-
-def _is_for_programs(message: Any) -> bool:
-    return isinstance(message, PoisonMessage) and not isinstance(
-        message.poisonMessage, ActorSystemMessage
-    )

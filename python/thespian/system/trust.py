@@ -22,6 +22,7 @@ import uuid
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from thespian.system import address, errors, messages
+from thespian.system.messages import status
 
 # In the environment of the root forkserver: `module.name` or `module.*`, one a line or by commas.
 ALLOW_VARIABLE = "DIRECTOR_PICKLE_ALLOW"
@@ -75,6 +76,7 @@ def _allowed() -> Dict[Tuple[str, str], Any]:
     table.update(_classes(ipaddress, "IPv6Address IPv6Interface IPv6Network"))
     for module, base in (
         (messages, messages.ActorSystemMessage),
+        (status, messages.ActorSystemMessage),
         (errors, errors.ActorSystemException),
     ):
         for name, value in vars(module).items():

@@ -31,6 +31,7 @@ from thespian.system.messages import (
     ThespianWatch,
     WakeupMessage,
     WatchMessage,
+    status,
 )
 
 EXIT_SIGNALS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGABRT)
@@ -250,6 +251,9 @@ class Worker:
     def _handle(self, message: Any, sender: Any, header: Optional[wire.Header] = None) -> None:
         """Calls the actor; a second time with a copy if the first raises."""
         ref = self._ref
+        if type(message) is status.Thespian_StatusReq:
+            self._tell_status(sender)
+            return
         self._forget_watches()
         if type(message) is ChildActorExited:
             ref.children.discard(message.childAddress)
@@ -266,6 +270,17 @@ class Worker:
             self._watch(result)
         if isinstance(message, ActorExitRequest) and self._ending is None:
             self._ending = message.isRecursive
+
+    def _tell_status(self, sender: Any) -> None:
+        """Answers a request for the actor's status, which the actor does not see."""
+        ref = self._ref
+        source = None if ref.source == wire.NO_SOURCE else ref.source.hex()
+        answer = status.Thespian_ActorStatus(ref.address, ref.spec["class"], source)
+        answer.childActors = list(ref.children)
+        answer.pendingWakeups = [(ref.address, timer[2]) for timer in sorted(ref.timers)]
+        ref.begin()
+        ref.send(sender, answer)
+        ref.finish()
 
     def _again(self, message: Any, sender: Any, header: Optional[wire.Header]) -> Any:
         _log.warning("the handler raised; it is called again", exc_info=True)
