@@ -12,6 +12,7 @@ import uuid
 
 import pytest
 
+from thespian import runcommand
 from thespian.actors import (
     ActorExitRequest,
     ChildActorExited,
@@ -223,3 +224,12 @@ def test_literals_execute_nothing_and_are_bounded():
             reader.read(head, text)
     with pytest.raises(ValueError, match="longer than"):
         reader.read(head, b"'" + b"x" * wire.LITERAL_BYTES_MAX + b"'")
+
+
+def test_a_stranger_gives_no_commands_to_a_runner_of_commands():
+    payload = pickle.dumps(runcommand.Command("id", []), 5)
+    reader = reading.Reader(HERE._key, 1, b"s" * 32, trust.Rule())
+    assert isinstance(reader.read(header(b"o" * 32), payload), runcommand.Command)
+    for source in (wire.NO_SOURCE, b"o" * 32):
+        with pytest.raises(trust.Refused, match="Command"):
+            reader.read(header(source, flags=wire.FOREIGN), payload)

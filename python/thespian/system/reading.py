@@ -35,7 +35,8 @@ class Reader:
         kind = header[wire.PAYLOAD_KIND]
         if kind == wire.PICKLE:
             if header[wire.FLAGS] & wire.FOREIGN:
-                return self._rule.loads(payload)
+                same = self._same_source(header)
+                return self._rule.loads(payload, same, stranger=not same)
             if header[wire.SOURCE] == self._source and header[10] == self._incarnation:
                 return _loads(payload)
             return self._rule.loads(payload, self._same_source(header))

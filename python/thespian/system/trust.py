@@ -90,7 +90,8 @@ def _allowed() -> Dict[Tuple[str, str], Any]:
     return table
 
 
-# Messages of our own helper modules, which are imported when one is named.
+# Messages of our own helper modules, which are imported when one is named. Not for strangers: a
+# `Command` has the actor that gets it run a program.
 _HELPERS = {
     "thespian.runcommand": [
         *("Command", "CommandAbort", "CommandError", "CommandLog", "CommandOutput"),
@@ -118,22 +119,25 @@ class Rule:
         self.extra = frozenset(extra)
         self.source_path = os.path.join(source_path, "") if source_path else None
 
-    def loads(self, payload: Any, same_source: bool = False) -> Any:
-        """The object in a pickle; raises Refused, or what the pickle's reading raises."""
-        reader = _Restricted(io.BytesIO(payload), self, same_source)
+    def loads(self, payload: Any, same_source: bool = False, stranger: bool = False) -> Any:
+        """The object in a pickle; raises Refused, or what the pickle's reading raises.
+
+        A ``stranger`` is another user or node, who runs nothing here.
+        """
+        reader = _Restricted(io.BytesIO(payload), self, same_source, stranger)
         try:
             return reader.load()
         finally:
             reader.restore_classes()
 
-    def find(self, module: str, name: str, same_source: bool) -> Any:
+    def find(self, module: str, name: str, same_source: bool, stranger: bool = False) -> Any:
         """What a pickle's reference stands for; raises Refused."""
         module = _MOVED.get(module, module)
         known = _TABLE.get((module, name), self)
         if known is not self:
             return known
         full = "%s.%s" % (module, name)
-        if full in self.extra or name in _HELPERS.get(module, ()):
+        if full in self.extra or (not stranger and name in _HELPERS.get(module, ())):
             return _import(module, name)
         if module + ".*" in self.extra or (same_source and self._is_own(module)):
             # What the module only imported is not among its classes.
@@ -175,14 +179,17 @@ class _Restricted(pickle.Unpickler):
     compared with their state before, and put back.
     """
 
-    def __init__(self, stream: io.BytesIO, rule: Rule, same_source: bool) -> None:
+    def __init__(
+        self, stream: io.BytesIO, rule: Rule, same_source: bool, stranger: bool = False
+    ) -> None:
         super().__init__(stream)
         self._rule = rule
         self._same_source = same_source
+        self._stranger = stranger
         self._before: List[Tuple[type, Dict[str, Any], Tuple[type, ...]]] = []
 
     def find_class(self, module: str, name: str) -> Any:
-        found = self._rule.find(module, name, self._same_source)
+        found = self._rule.find(module, name, self._same_source, self._stranger)
         if isinstance(found, type):
             if not (module == "builtins" and name in _SNAPSHOT_FREE):
                 self._before.append((found, dict(vars(found)), found.__bases__))
