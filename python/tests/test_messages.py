@@ -214,3 +214,11 @@ def test_large_messages_pass_both_ways(system):
     for _ in range(3):
         assert system.ask(echo, message, 30) == message
         assert system.ask(echo, "and a small one", 30) == "and a small one"
+
+
+def test_an_actor_that_leaves_has_no_more_children(node, system):
+    parent = system.createActor("foo.acting.Restarting", sourceHash=FOO)
+    child = system.ask(parent, "grow", 10)
+    system.tell(parent, ActorExitRequest())
+    node.until(lambda: node.actors[parent._key].ended and node.actors[child._key].ended)
+    assert [actor.parent for actor in node.actors.values()].count(parent._key) == 1

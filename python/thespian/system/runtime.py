@@ -61,6 +61,8 @@ class Runtime:
         self.children: Set[address.ActorAddress] = set()
         self.sends = 0
         self.forked = False
+        # The actor has handled its exit request and waits for its children.
+        self.leaving = False
         self._collected = 0
         self._serials = itertools.count(spec["allotment"])
         self._order = itertools.count()
@@ -236,6 +238,9 @@ class Runtime:
         """Asks the node for another actor; with a global name, waits for the answer."""
         name = class_name(actor_class)
         child = address.allot(self.incarnation, next(self._serials))
+        if self.leaving:
+            # A child that replaced one that was told to exit would be waited for without end.
+            return child
         number = next(self._requests) if global_name is not None else 0
         document = {
             "actor": child._key.hex(),

@@ -320,6 +320,7 @@ class Worker:
         """Ends the children, waits for them, and says goodbye."""
         ref = self._ref
         if self._ending:
+            ref.leaving = True
             for child in list(ref.children):
                 ref.send(child, ActorExitRequest())
             ref.flush()

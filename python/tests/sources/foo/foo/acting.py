@@ -202,3 +202,14 @@ class Slow(Actor):
         if isinstance(message, ActorExitRequest):
             time.sleep(0.2)
             print("child is asked to end")
+
+
+class Restarting(Actor):
+    """Replaces each child that ends."""
+
+    def receiveMessage(self, message, sender):
+        if message == "grow" or isinstance(message, ChildActorExited):
+            self.kid = self.createActor("foo.acting.Echo")
+            self.send(self.kid, "hello")
+            if message == "grow":
+                self.send(sender, self.kid)
