@@ -54,6 +54,33 @@ fn members_are_added_in_name_order() {
 }
 
 #[test]
+fn a_large_member_that_does_not_shrink_is_stored_and_read_back() {
+    // A linear congruential generator: bytes that no deflate makes smaller.
+    let mut state = 1_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    })
+    .take(200_000)
+    .collect();
+    let text = b"value = 1\n".repeat(20_000);
+    let mut builder = Builder::new(Cursor::new(Vec::new()));
+    builder.add("noise.bin", &mut noise.as_slice()).unwrap();
+    builder.add("text.py", &mut text.as_slice()).unwrap();
+    let package = signed(&builder.finish().unwrap().into_inner(), Format::DirectorFmt1);
+    let verified = check(&package).unwrap();
+    let mut package = Cursor::new(package);
+    let members = contents(&mut package, &verified, &Limits::default()).unwrap();
+    assert_eq!(members[0].compressed_size, noise.len() as u64);
+    assert!(members[1].compressed_size * 100 < members[1].size);
+    for (name, content) in [("noise.bin", &noise), ("text.py", &text)] {
+        let mut read = Vec::new();
+        read_member(&mut package, &verified, name, &Limits::default(), &mut read).unwrap();
+        assert_eq!(read, *content);
+    }
+}
+
+#[test]
 fn an_empty_package_is_not_written() {
     let empty = Builder::new(Cursor::new(Vec::new())).finish();
     assert!(matches!(empty, Err(ZipError::Empty)));

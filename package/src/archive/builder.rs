@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io::{self, Read, Seek, Write};
 
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, System, ZipWriter};
 
@@ -46,12 +48,20 @@ impl<W: Write + Seek> Builder<W> {
             });
         }
         self.last = Some(name.to_owned());
+        let unread = |source| ZipError::Source {
+            member: name.to_owned(),
+            source,
+        };
+        let mut head = Vec::new();
+        let mut first = content.take(SAMPLE_BYTES);
+        first.read_to_end(&mut head).map_err(unread)?;
         self.zip
-            .start_file(name, options())
+            .start_file(name, options(method_for(&head)))
             .map_err(io::Error::from)?;
         let zip = &mut self.zip;
         let mut write_error = None;
-        let read = for_each_chunk(content, u64::MAX, |chunk| {
+        let mut content = head.as_slice().chain(content);
+        let read = for_each_chunk(&mut content, u64::MAX, |chunk| {
             zip.write_all(chunk).map_err(|error| {
                 let kind = error.kind();
                 write_error = Some(error);
@@ -60,10 +70,7 @@ impl<W: Write + Seek> Builder<W> {
         });
         match (read, write_error) {
             (_, Some(error)) => Err(ZipError::Io(error)),
-            (Err(source), None) => Err(ZipError::Source {
-                member: name.to_owned(),
-                source,
-            }),
+            (Err(source), None) => Err(unread(source)),
             (Ok(bytes), None) => Ok(bytes),
         }
     }
@@ -89,9 +96,26 @@ impl<W: Write + Seek> fmt::Debug for Builder<W> {
     }
 }
 
-fn options() -> SimpleFileOptions {
+/// Start of a member by which its method is chosen.
+const SAMPLE_BYTES: u64 = 64 << 10;
+
+/// Stores a large member whose start does not shrink by a twentieth: packing it would cost most
+/// of the time of `gensrc` and gain nothing.
+fn method_for(head: &[u8]) -> CompressionMethod {
+    if (head.len() as u64) < SAMPLE_BYTES {
+        return CompressionMethod::Deflated;
+    }
+    let mut sample = DeflateEncoder::new(Vec::new(), Compression::fast());
+    let packed = sample.write_all(head).and_then(|()| sample.finish());
+    match packed {
+        Ok(packed) if packed.len() * 20 > head.len() * 19 => CompressionMethod::Stored,
+        _ => CompressionMethod::Deflated,
+    }
+}
+
+fn options(method: CompressionMethod) -> SimpleFileOptions {
     SimpleFileOptions::DEFAULT
-        .compression_method(CompressionMethod::Deflated)
+        .compression_method(method)
         .last_modified_time(DateTime::DEFAULT)
         .unix_permissions(0o644)
         .system(System::Unix)
