@@ -203,7 +203,8 @@ fn check_private(path: &Path) -> io::Result<()> {
     } else if about.uid() != me {
         let owner = about.uid();
         format!(
-            "belongs to user {owner}, not to user {me}: run this as user {owner}, or `chown` it"
+            "belongs to user {owner}, not to user {me}: run this as that user if the node is \
+             theirs, else remove or `chown` it"
         )
     } else if about.mode() & 0o022 != 0 {
         "may be written by others: `chmod go-w` it".to_owned()
