@@ -20,8 +20,11 @@ use crate::streams::{BiStream, FrameReceiver, FrameSender};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Closed {
     /// The other end said why.
-    #[error("the other end closed the connection: {0}")]
-    Refused(Refusal),
+    #[error("the other end closed the connection")]
+    Refused(#[source] Refusal),
+    /// The other end dropped it without a reason: it ended, or had done its work.
+    #[error("the other end let the connection go")]
+    Dropped,
     /// Nothing came for too long.
     #[error("nothing was heard for too long")]
     Silent,
@@ -37,6 +40,7 @@ impl From<quinn::ConnectionError> for Closed {
     fn from(cause: quinn::ConnectionError) -> Self {
         use quinn::ConnectionError as Cause;
         match cause {
+            Cause::ApplicationClosed(close) if close.error_code == DROPPED => Self::Dropped,
             Cause::ApplicationClosed(close) => {
                 let number = u32::try_from(close.error_code.into_inner()).unwrap_or(u32::MAX);
                 let text = String::from_utf8_lossy(&close.reason).into_owned();
@@ -111,7 +115,8 @@ impl Connection {
         &self.0.about
     }
 
-    /// The key of the authority at the end of the peer's chain, for an operator to compare.
+    /// The key of the authority at the end of the peer's chain, for an operator to compare when
+    /// joining without a token.
     #[must_use]
     pub fn authority(&self) -> Option<KeyHash> {
         let shown = self.0.quic.peer_identity()?;
@@ -284,6 +289,9 @@ impl Drop for Established {
 pub(crate) fn close_code(code: RefusalCode) -> VarInt {
     VarInt::from_u32(u32::from(code))
 }
+
+/// What quinn says when the last handle of a connection is dropped; no refusal has this number.
+const DROPPED: VarInt = VarInt::from_u32(0);
 
 /// RFC 9001, 4.8: TLS alerts are QUIC errors from here on.
 const CRYPTO_ERROR: u64 = 0x100;

@@ -57,7 +57,7 @@ impl StreamFault {
 #[derive(Debug, thiserror::Error)]
 pub enum AskFault {
     /// The peer refused it: nothing has happened.
-    #[error("refused: {0}")]
+    #[error("the request was refused")]
     Refused(#[source] Refusal),
     /// It was not sent: nothing has happened; try again or another.
     #[error("the request was not sent")]

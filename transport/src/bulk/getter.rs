@@ -39,7 +39,7 @@ pub struct Wanted {
 #[derive(Debug, thiserror::Error)]
 pub enum PullFault {
     /// The provider does not hold it, or is busy.
-    #[error("the provider refuses: {0}")]
+    #[error("the provider refuses")]
     Refused(#[source] Refusal),
     /// The provider announces more than this node takes.
     #[error("the provider announces {length_bytes} bytes; at most {max_bytes} are taken")]

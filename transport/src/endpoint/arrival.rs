@@ -31,7 +31,7 @@ pub struct Arrival {
 
 /// A connection that was turned away: for the audit.
 #[derive(Debug, thiserror::Error)]
-#[error("connection from `{remote}` turned away: {by}")]
+#[error("connection from `{remote}` turned away")]
 pub struct Rejected {
     /// Where it came from.
     pub remote: SocketAddr,
@@ -52,8 +52,8 @@ pub enum RejectedBy {
     #[error(transparent)]
     Refusal(Refusal),
     /// The dialler went away, or did not accept *our* certificate.
-    #[error("the dialler went away in the handshake: {0}")]
-    Gone(Closed),
+    #[error("the dialler went away in the handshake")]
+    Gone(#[source] Closed),
     /// The handshake or the first exchange was not done in time.
     #[error("no complete handshake within {} ms", within.as_millis())]
     TooSlow {

@@ -41,7 +41,7 @@ pub enum DialFault {
         reason: String,
     },
     /// We do not accept the other's certificate.
-    #[error("`{remote}` is not accepted: {fault}")]
+    #[error("`{remote}` is not accepted")]
     Peer {
         /// Whom we dialled.
         remote: SocketAddr,
@@ -50,7 +50,7 @@ pub enum DialFault {
         fault: PeerFault,
     },
     /// The other does not accept us, or we refuse it by our own callback.
-    #[error("`{remote}`: {refusal}")]
+    #[error("`{remote}` and this node do not come together")]
     Refused {
         /// Whom we dialled.
         remote: SocketAddr,

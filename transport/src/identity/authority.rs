@@ -76,13 +76,7 @@ impl Authority {
     /// [`AuthorityFault::Draw`], [`AuthorityFault::Moment`].
     pub fn found(convention: ConventionId, now: Stamp) -> Result<Self, AuthorityFault> {
         let key = KeyPair::generate().map_err(AuthorityFault::Draw)?;
-        let (not_before, not_after) = life(now, CA_LIFE_MS).map_err(AuthorityFault::Moment)?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = named(&format!("Director convention {convention}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.not_before = not_before;
-        params.not_after = not_after;
+        let params = ca_params(convention, now)?;
         let signed = params.self_signed(&key).map_err(AuthorityFault::Draw)?;
         Self::assemble(convention, CaCertificate::new(signed.der().clone())?, key)
     }
@@ -174,6 +168,24 @@ impl Authority {
             .map_err(IssueFault::Sign)?;
         let chain = vec![issued.der().clone(), self.certificate.der.clone()];
         Ok(NodeCertificate::new(chain)?)
+    }
+
+    /// Signs the key of the authority that is to take over, so that who trusts only this one
+    /// accepts what the next one issues, once its certificates show this above them
+    /// ([`NodeCertificate::with_above`]).
+    ///
+    /// # Errors
+    /// [`AuthorityFault`].
+    pub fn vouch_for(&self, next: &Self, now: Stamp) -> Result<CaCertificate, AuthorityFault> {
+        let mut params = ca_params(next.convention, now)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.use_authority_key_identifier_extension = true;
+        let key = next.issuer.key();
+        params.serial_number = Some(serial(key, NodeId::NONE, now));
+        let signed = params
+            .signed_by(key, &self.issuer)
+            .map_err(AuthorityFault::Draw)?;
+        Ok(CaCertificate::new(signed.der().clone())?)
     }
 
     /// The hash of the key that a request names and proves to hold.
@@ -281,6 +293,18 @@ impl CaCertificate {
 fn read_request(request: &[u8]) -> Result<CertificateSigningRequestParams, IssueFault> {
     let request = CertificateSigningRequestDer::from(request);
     CertificateSigningRequestParams::from_der(&request).map_err(IssueFault::Request)
+}
+
+/// One level of authorities may stand below: the one that takes over.
+fn ca_params(convention: ConventionId, now: Stamp) -> Result<CertificateParams, AuthorityFault> {
+    let (not_before, not_after) = life(now, CA_LIFE_MS).map_err(AuthorityFault::Moment)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named(&format!("Director convention {convention}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = not_before;
+    params.not_after = not_after;
+    Ok(params)
 }
 
 fn named(common_name: &str) -> DistinguishedName {

@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::authority::CaCertificate;
+
 /// SHA-256 of a public key info (SPKI, DER): what join tokens pin and operators compare.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash(pub [u8; 32]);
@@ -151,6 +153,15 @@ impl NodeCertificate {
         let first = chain.first().ok_or(CertificateFault::NotPem)?;
         let identity = PeerIdentity::read(first)?;
         Ok(Self { chain, identity })
+    }
+
+    /// Shows these authorities above the certificate as well, for those who trust only an older
+    /// one: first what vouches for the issuer, then the older authority itself.
+    #[must_use]
+    pub fn with_above(mut self, authorities: &[CaCertificate]) -> Self {
+        let more = authorities.iter().map(|each| each.der().clone());
+        self.chain.extend(more);
+        self
     }
 
     /// Whom it names.

@@ -11,12 +11,12 @@ use transport::endpoint::{DialFault, RejectedBy, Versions};
 use transport::identity::{Authority, NodeKey};
 use transport::{Alpn, Closed, Credentials, PeerFault};
 
-use crate::world::{DAY_MS, Host, World, connected, now, settings};
+use crate::world::{DAY_MS, Host, World, connected, now, settings, told};
 
 fn refused(fault: &DialFault) -> RefusalCode {
     match fault {
         DialFault::Refused { refusal, .. } => refusal.code,
-        other => panic!("not refused by the other end: {other}"),
+        other => panic!("not refused by the other end: {}", told(other)),
     }
 }
 
@@ -96,7 +96,7 @@ async fn another_node_than_the_one_dialled_is_refused() {
         .dial(two.address, Some(NodeId(3)), Alpn::Convention);
     let fault = dialled.await.unwrap_err();
     assert_eq!(
-        fault.to_string(),
+        told(&fault),
         format!(
             "`{}` is not accepted: node `2` answers where node `3` was dialled; check its address",
             two.address
@@ -206,7 +206,7 @@ async fn older_and_newer_protocols_are_refused_and_neighbours_agree() {
         let dialler = speaking(4, oldest, newest);
         let fault = dialler.dial(&ours, Alpn::Convention).await.unwrap_err();
         assert_eq!(refused(&fault), code, "{fault}");
-        assert!(fault.to_string().contains("speaks versions"), "{fault}");
+        assert!(told(&fault).contains("speaks versions"), "{fault}");
         ours.rejected().await;
     }
 }

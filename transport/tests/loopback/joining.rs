@@ -245,3 +245,34 @@ async fn a_member_that_was_off_for_months_renews_and_is_back() {
         .swap(Credentials::new(&key, &renewed, trusted).unwrap());
     connected(&member, &mut leader, Alpn::Convention).await;
 }
+
+#[tokio::test]
+async fn an_authority_hands_over_without_a_gap() {
+    let (old, new) = (World::new(1), World::new(1));
+    let vouched = old.authority.vouch_for(&new.authority, now()).unwrap();
+    assert_eq!(vouched.key_hash(), new.authority.certificate().key_hash());
+    let root = old.authority.certificate().clone();
+    let trusted = vec![root.clone(), new.authority.certificate().clone()];
+    let key = NodeKey::generate().unwrap();
+    let renewed = new.certificate(&key, 1, now());
+    let shown = renewed.clone().with_above(&[vouched, root.clone()]);
+    let mut leader = Host::start(
+        Credentials::new(&key, &shown, trusted.clone()).unwrap(),
+        settings(),
+    );
+    // A member that knows only the old authority, in both directions.
+    let mut member = old.host(2);
+    connected(&member, &mut leader, Alpn::Convention).await;
+    connected(&leader, &mut member, Alpn::Convention).await;
+    // A token from before pins the old authority's key.
+    let joiner = Host::with_cell(CredentialsCell::empty(), settings());
+    let trust = JoinTrust::Pinned(root.key_hash());
+    let dialled = joiner.endpoint.dial_to_join(leader.address, trust);
+    dialled.await.unwrap();
+    // Without the voucher, the old one's members do not follow.
+    let bare = Host::start(
+        Credentials::new(&key, &renewed, trusted).unwrap(),
+        settings(),
+    );
+    member.dial(&bare, Alpn::Convention).await.unwrap_err();
+}

@@ -23,6 +23,17 @@ pub(crate) fn now() -> Stamp {
     Stamp(since.as_millis() as u64)
 }
 
+/// An error with all its causes, as a person would read it.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
 /// A convention of tests.
 pub(crate) struct World {
     pub(crate) authority: Authority,
