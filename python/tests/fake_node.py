@@ -76,6 +76,7 @@ class FakeNode:
         self.pending = {}
         self.number = 0
         self.roles = {}
+        self.matches = []
         self.changed = threading.Condition()
         self.todo = collections.deque()
         self.selector = selectors.DefaultSelector()
@@ -368,6 +369,9 @@ class FakeNode:
     def request(self, connection, sequence, request):
         if request["op"] == "create_actor":
             self.create(connection, sequence, request)
+        elif request["op"] == "resolve":
+            answer = control.encode({"answer": "resolved", "matches": self.matches})
+            self.put(connection, wire.control_frame(wire.RESPONSE, sequence, answer))
         elif request["op"] == "shutdown":
             answer = control.encode({"answer": "done", "text": ""})
             self.put(connection, wire.control_frame(wire.RESPONSE, sequence, answer))
