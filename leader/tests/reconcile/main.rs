@@ -1,0 +1,173 @@
+//! The reconciler and an operator's orders against a registry in memory: what crosses each other.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test"
+)]
+
+mod stage;
+
+use leader::reconcile::{OrderError, Replica, RoleOrder};
+use protocol::control::RoleAction;
+use protocol::registry::{Command, SlotState};
+use protocol::{RolloutId, Stamp};
+use stage::{Stage, hash, order, request};
+
+#[tokio::test]
+async fn a_load_constructs_then_sends_on_load() {
+    let stage = Stage::new();
+    let loaded = stage.director.load(&order("1.0", &["a", "b"])).await;
+    assert!(loaded.unwrap().changed);
+    let mut log = stage.troupe.log();
+    log.sort();
+    let wanted = [
+        "construct a",
+        "construct b",
+        "deliver OnLoad 'loaded'",
+        "deliver OnLoad 'loaded'",
+    ];
+    assert_eq!(log, wanted);
+    assert_eq!(stage.slot("a").1, SlotState::Running);
+}
+
+#[tokio::test]
+async fn one_that_does_not_stand_has_the_others_discarded() {
+    let stage = Stage::new();
+    *stage.troupe.failing.lock().unwrap() = Some("b");
+    let failed = stage.director.load(&order("1.0", &["a", "b"])).await;
+    let Err(OrderError::Failed { reason }) = failed else {
+        panic!("{failed:?}");
+    };
+    assert_eq!(reason, "`b`: it raised\nTraceback");
+    let log = stage.troupe.log();
+    assert!(
+        log.iter().any(|line| line.starts_with("discard")),
+        "{log:?}"
+    );
+    assert!(stage.memory.read(|state| state.sources.is_empty()));
+}
+
+#[tokio::test]
+async fn one_that_stood_and_ended_before_the_hold_refuses_the_load() {
+    let stage = Stage::new();
+    let dies = Box::new(|registry: &mut convention::Registry| {
+        let slots = registry.state().slots.iter();
+        let (slot, actor) = slots.map(|(id, slot)| (*id, slot.actor)).next().unwrap();
+        registry.apply(&Command::Ended {
+            slot,
+            actor,
+            reason: "it crashed".to_owned(),
+            stamp: Stamp(1_000),
+        });
+    });
+    *stage.troupe.stood.lock().unwrap() = Some(("a", dies));
+    let failed = stage.director.load(&order("1.0", &["a"])).await;
+    assert!(
+        matches!(failed, Err(OrderError::Failed { .. })),
+        "{failed:?}"
+    );
+    let delivered = |log: &[String]| log.iter().any(|line| line.starts_with("deliver"));
+    assert!(!delivered(&stage.troupe.log()));
+}
+
+#[tokio::test]
+async fn one_that_is_stopped_while_it_is_constructed_is_discarded() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    let (slot, _) = stage.slot("a");
+    let stops = Box::new(move |registry: &mut convention::Registry| {
+        registry.apply(&Command::Operate {
+            slot,
+            stop: true,
+            stamp: Stamp(1_000),
+        });
+    });
+    *stage.troupe.stood.lock().unwrap() = Some(("a", stops));
+    let action = RoleAction::Restart;
+    let restarted = stage.director.operate(RoleOrder { slot, action }).await;
+    assert!(
+        matches!(restarted, Err(OrderError::Failed { .. })),
+        "{restarted:?}"
+    );
+    assert_eq!(stage.slot("a").1, SlotState::Stopped);
+    for _turn in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let log = stage.troupe.log();
+    assert!(
+        log.iter().any(|line| line.starts_with("discard")),
+        "{log:?}"
+    );
+}
+
+#[tokio::test]
+async fn messages_wait_while_an_actor_is_restarted_and_not_while_it_is_stopped() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    let (slot, _) = stage.slot("a");
+    for (action, standing) in [(RoleAction::Restart, "Held"), (RoleAction::Stop, "Unbound")] {
+        stage
+            .director
+            .operate(RoleOrder { slot, action })
+            .await
+            .unwrap();
+        let log = stage.troupe.log();
+        let mut ends = log.iter().filter(|line| line.starts_with("end "));
+        let last = ends.next_back().unwrap();
+        assert!(last.contains(&format!("while [{standing}")), "{last}");
+    }
+}
+
+#[tokio::test]
+async fn an_unload_whose_source_becomes_active_meanwhile_leaves_it() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    stage.director.load(&order("1.1", &["b"])).await.unwrap();
+    // Right before 1.0 begins to drain, it becomes active again.
+    stage.memory.before("Drain", |registry| {
+        let load = Command::Load {
+            request: request(),
+            hash: hash("1.0"),
+            group: "foo".to_owned(),
+            version: Some("1.0".to_owned()),
+            bytes: 1,
+            definition: order("1.0", &["a"]).definition,
+            placements: Vec::new(),
+            by: "another".to_owned(),
+            stamp: Stamp(1_000),
+        };
+        registry.apply(&load);
+        let rollout: RolloutId = *registry.state().rollouts.keys().next().unwrap();
+        let stamp = Stamp(1_000);
+        registry.apply(&Command::Hold { rollout, stamp });
+        registry.apply(&Command::Switch { rollout, stamp });
+        registry.apply(&Command::Finish { rollout, stamp });
+    });
+    let prefix = hash("1.0").to_string();
+    let unloading = stage.director.unload(&prefix, request(), false, "a test");
+    let limit = std::time::Duration::from_secs(10);
+    let unloaded = tokio::time::timeout(limit, unloading).await.unwrap();
+    assert_eq!(unloaded.unwrap().0, hash("1.0"));
+    let active = stage.memory.read(|state| state.groups["foo"].active);
+    assert_eq!(active, Some(hash("1.1")));
+}
+
+#[tokio::test]
+async fn a_restart_that_fails_is_tried_again_after_a_delay() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    *stage.troupe.failing.lock().unwrap() = Some("a");
+    let (slot, _) = stage.slot("a");
+    let actor = stage.memory.read(|state| state.slots[&slot].actor);
+    let ended = Command::Ended {
+        slot,
+        actor,
+        reason: "it crashed".to_owned(),
+        stamp: Stamp(1_000),
+    };
+    stage.memory.propose(ended).await.unwrap();
+    // The clock stands still: it is started once at once, then waits.
+    let waits = |state: &SlotState| matches!(state, SlotState::Waiting { not_before, .. } if not_before.0 > 1_000);
+    stage.until(|state| waits(&state.slots[&slot].state)).await;
+}
