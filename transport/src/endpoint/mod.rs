@@ -77,7 +77,7 @@ impl Endpoint {
         let fault = |source| BindFault { address, source };
         let socket = UdpSocket::bind(address).map_err(fault)?;
         let runtime = Arc::new(TokioRuntime);
-        // The server's side is chosen per connection, when it arrives; this one only opens the door.
+        // The acceptor's side is chosen per connection, on arrival; this only opens the door.
         let door = configs::door().map_err(|cause| fault(std::io::Error::other(cause)))?;
         let quic = quinn::Endpoint::new(EndpointConfig::default(), Some(door), socket, runtime)
             .map_err(fault)?;
