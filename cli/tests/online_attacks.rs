@@ -10,7 +10,8 @@ mod online_support;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::net::UdpSocket;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -304,4 +305,30 @@ fn another_user_gets_only_what_the_client_group_may() {
         look.arg(path).gid(group.gid.as_raw()).uid(STRANGER);
         assert!(!look.output().unwrap().status.success(), "{secret}");
     }
+}
+
+#[test]
+fn root_believes_no_socket_that_another_user_put_in_its_way() {
+    if !nix::unistd::Uid::effective().is_root() {
+        // For anybody else such a socket belongs to the wrong user, which `node` tests.
+        return;
+    }
+    let shared = Shared::new();
+    let host = &shared.host;
+    let port = String::from_utf8(host.read("dir/adminport.cfg")).unwrap();
+    let socket = host
+        .path("tmp/director-0")
+        .join(format!("{}.sock", port.trim()));
+    fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    for path in [socket.parent().unwrap(), &socket] {
+        chown(path, Some(STRANGER), Some(STRANGER)).unwrap();
+    }
+    let mut command = host.command(["list"]);
+    command.env("TMPDIR", host.path("tmp"));
+    let ran = host.ran(command.output().unwrap());
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.stderr.contains("no node runs"), "{ran:?}");
+    assert!(listener.accept().is_err(), "the stranger was dialled");
 }

@@ -88,8 +88,12 @@ fn own_folder() -> PathBuf {
     }
 }
 
-/// The user's own node goes before root's.
+/// The user's own node goes before root's. Root's is nowhere else: what lies for root in the
+/// temporary directory, somebody else has put there.
 fn client_folders() -> Vec<PathBuf> {
+    if is_root() {
+        return vec![own_folder()];
+    }
     let mut folders = vec![
         own_folder(),
         env::temp_dir().join(format!("director-{}", user())),
