@@ -17,6 +17,7 @@ from thespian.actors import (
     ActorSystem,
     ActorSystemFailure,
     ActorSystemStartupFailure,
+    InvalidActorSourceHash,
     PoisonMessage,
     UnsupportedOperation,
 )
@@ -315,3 +316,9 @@ def test_an_actor_tells_its_status_without_being_disturbed(system):
     text = io.StringIO()
     formatStatus(answer, text)
     assert "foo.acting.Echo" in text.getvalue()
+
+
+def test_what_is_no_hash_is_refused_as_one(system):
+    for wrong in ("this is bogus", "ab" * 31, "zz" * 32, 7):
+        with pytest.raises(InvalidActorSourceHash):
+            system.createActor("foo.acting.Echo", sourceHash=wrong)

@@ -55,6 +55,8 @@ class _Core:
     def create(self, through: Any, spec: Any, requirements: Any, name: Any, source: Any) -> Any:
         """Creates a top-level actor, or raises."""
         class_text = class_name(spec)
+        if source is not None and not naming.is_source_hash(source):
+            raise InvalidActorSourceHash(source)
         own = source is None and (isinstance(spec, type) or naming.importable(class_text))
         answer = through.request(
             CREATE_LIMIT_S,

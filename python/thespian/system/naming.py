@@ -13,6 +13,8 @@ from typing import Any, Callable, Dict, Optional
 
 from thespian.system import control
 
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
 
 class NotFound(Exception):
     """The name stands for no actor class; ``failure`` is the document for the node."""
@@ -111,3 +113,8 @@ def importable(name: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError, AttributeError):
         return False
+
+
+def is_source_hash(text: Any) -> bool:
+    """Whether this can be the hash of a source: 64 hexadecimal digits."""
+    return isinstance(text, str) and len(text) == 64 and set(text.lower()) <= _HEX_DIGITS

@@ -241,6 +241,9 @@ class Runtime:
         if self.leaving:
             # A child that replaced one that was told to exit would be waited for without end.
             return child
+        if source_hash is not None and not naming.is_source_hash(source_hash):
+            self.tell_self(ChildActorExited(child))
+            return child
         number = next(self._requests) if global_name is not None else 0
         document = {
             "actor": child._key.hex(),

@@ -37,6 +37,7 @@ from thespian.system.messages import (
     WakeupMessage,
     status,
 )
+from thespian.system.runtime import class_name
 from thespian.system.timing import timePeriodSeconds
 
 NAME = "simpleSystemBase"
@@ -383,10 +384,8 @@ def _resolve(spec: Any) -> type:
         if not issubclass(spec, actors.Actor):
             raise InvalidActorSpecification(spec, "it is no Actor")
         return spec
-    if not isinstance(spec, str) or "." not in spec:
-        raise InvalidActorSpecification(spec, "a class, or a qualified name: pkg.mod.Class")
     try:
-        return naming.resolve(spec, actors.is_actor)
+        return naming.resolve(class_name(spec), actors.is_actor)
     except naming.NotFound as error:
         if error.failure["code"] == "import_error":
             raise ImportError(error.failure["message"]) from error
