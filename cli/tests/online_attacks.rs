@@ -3,6 +3,11 @@
 //! rights of `clientgroup.cfg` go.
 //!
 //! Each single attack on the format is in the tests of `package`; here the way is tested.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are test code"
+)]
 
 mod common;
 mod online_support;
