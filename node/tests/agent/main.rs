@@ -13,6 +13,7 @@ mod host;
 mod actors;
 mod bad_input;
 mod crashes;
+mod definitions;
 mod loading;
 mod roles;
 mod rollout;
