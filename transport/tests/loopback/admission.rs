@@ -1,12 +1,16 @@
 //! Who is let in, who is not, and what each side is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protocol::wire::RefusalCode;
 use protocol::{ConventionId, NodeId, Stamp};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{DigitallySignedStruct, Error, NamedGroup, SignatureScheme};
 use transport::endpoint::{DialFault, RejectedBy, Versions};
 use transport::identity::{Authority, NodeKey};
 use transport::{Alpn, Closed, Credentials, PeerFault};
@@ -246,17 +250,24 @@ async fn without_a_certificate_only_joining_is_open() {
 }
 
 #[tokio::test]
-async fn no_session_is_resumed_and_no_early_data_sent() {
+async fn no_session_can_be_resumed() {
     let world = World::new(1);
     let ours = world.host(1);
-    let bare = Bare::new();
+    let mut bare = Bare::new();
+    let tickets = Arc::new(Tickets::default());
+    bare.tls.resumption = Resumption::store(tickets.clone());
     for _round in 0..2 {
         let config = bare.config("join/1");
         let dialling = bare.quic.connect_with(config, ours.address, "director");
         let dialling = dialling.unwrap();
         let full = dialling.into_0rtt().err().expect("early data was possible");
-        full.await.unwrap();
+        let quic = full.await.unwrap();
+        // The answer to nonsense comes after any ticket.
+        let (mut sender, _receiver) = quic.open_bi().await.unwrap();
+        sender.write_all(b"no document").await.unwrap();
+        quic.closed().await;
     }
+    assert_eq!(tickets.0.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
@@ -313,6 +324,34 @@ impl Bare {
         let dialling = self.quic.connect_with(self.config(alpn), to, "director");
         let quic = dialling.unwrap().await.map_err(Closed::from)?;
         Err(Closed::from(quic.closed().await))
+    }
+}
+
+/// Counts what a dialler could resume with.
+#[derive(Debug, Default)]
+struct Tickets(AtomicUsize);
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _server: ServerName<'static>, _group: NamedGroup) {}
+
+    fn kx_hint(&self, _server: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _server: ServerName<'static>, _value: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _server: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _server: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _server: ServerName<'static>, _value: Tls13ClientSessionValue) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn take_tls13_ticket(&self, _server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
     }
 }
 
