@@ -164,6 +164,9 @@ async fn a_restart_that_fails_is_tried_again_after_a_delay() {
     };
     stage.memory.propose(ended).await.unwrap();
     // The clock stands still: it is started once at once, then waits.
-    let waits = |state: &SlotState| matches!(state, SlotState::Waiting { not_before, .. } if not_before.0 > 1_000);
+    let waits = |state: &SlotState| match state {
+        SlotState::Waiting { not_before, .. } => not_before.0 > 1_000,
+        _ => false,
+    };
     stage.until(|state| waits(&state.slots[&slot].state)).await;
 }

@@ -11,7 +11,7 @@ use convention::{Standing, role_standings};
 use leader::reconcile::{Replica, StepKey, StepName};
 use protocol::control::{ActorFailure, FailureCode, Origin, SystemMessage, WorkerSpec};
 use protocol::registry::Command;
-use protocol::{ActorId, SlotId, SourceHash};
+use protocol::{ActorId, RoleId, SlotId, SourceHash};
 use tokio::sync::watch;
 
 use super::node::{Node, stamp};
@@ -352,14 +352,27 @@ impl Node {
     /// Lets messages to the roles of an ended actor wait until the registry has taken its end:
     /// the binder then says where they go.
     async fn hold_roles_of(&self, actor: ActorId) {
-        let standings = self.replica.read(role_standings);
-        let bound = standings
-            .into_iter()
-            .filter(|(_, role)| role.standing == Standing::Bound(actor));
-        let roles: Vec<_> = bound.map(|(id, _)| id).collect();
-        if !roles.is_empty() {
-            self.router.hold(roles).await;
+        let roles = self.roles_bound_to(actor);
+        if roles.is_empty() {
+            return;
         }
+        self.router.hold(roles.clone()).await;
+        // What the binder has moved on meanwhile is not for this end to hold.
+        let standings = self.replica.read(role_standings);
+        let moved_on = roles.into_iter().filter(|id| {
+            let standing = standings.get(id).map(|role| &role.standing);
+            standing.is_some_and(|s| *s != Standing::Held && *s != Standing::Bound(actor))
+        });
+        let moved_on: Vec<_> = moved_on.collect();
+        if !moved_on.is_empty() {
+            self.router.release(moved_on).await;
+        }
+    }
+
+    fn roles_bound_to(&self, actor: ActorId) -> Vec<RoleId> {
+        let standings = self.replica.read(role_standings).into_iter();
+        let bound = standings.filter(|(_, role)| role.standing == Standing::Bound(actor));
+        bound.map(|(id, _)| id).collect()
     }
 
     async fn report_end(&self, slot: SlotId, actor: ActorId, reason: String) {

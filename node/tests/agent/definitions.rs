@@ -46,7 +46,13 @@ async fn a_source_without_actors_of_its_own_gives_its_classes() {
 async fn of_a_role_twice_the_first_plays() {
     let host = Host::start().await;
     let app = App::new("1.0")
-        .code("\nclass Bar(Foo):\n    def receiveMsg_str(self, message, sender):\n        self.send(sender, 'bar')\n")
+        .code(
+            "
+class Bar(Foo):
+    def receiveMsg_str(self, message, sender):
+        self.send(sender, 'bar')
+",
+        )
         .whole_tli(
             "{'Actors': {'foo.main.Bar': {'OnLoad': {'Role': 'Main'}},
                          'foo.main.Foo': {'OnLoad': {'Role': 'Main'}}}}",
