@@ -10,6 +10,7 @@ from thespian.actors import (
     NoCompatibleSystemForActor,
     PoisonMessage,
 )
+from thespian.system import wire
 
 
 def teller(system):
@@ -102,6 +103,18 @@ def test_exit_is_recursive_and_waits_for_children(node, system):
     node.until(lambda: actor.ended and "child has ended True" in actor.output)
     node.until(lambda: "child is asked to end" in node.actors[child._key].output)
     assert system.ask(parent, "anyone", 10) is None
+
+
+def test_a_message_that_is_none_does_not_end_the_wait_for_children(node, system):
+    parent = teller(system)
+    child = system.ask(parent, ("child", "foo.acting.Teller", ("burn", 0.5)), 10)
+    actor = node.actors[parent._key]
+    system.tell(parent, ActorExitRequest())
+    for text in (b'{"system":"nonsense"}', b"[]", b"\xff"):
+        system._core.endpoint._send(parent._key, text, wire.JSON, 0, 0)
+    node.until(lambda: actor.ended)
+    assert node.actors[child._key].ended
+    assert actor.output.count("was refused") == 3
 
 
 def test_a_non_recursive_exit_leaves_the_children(node, system):

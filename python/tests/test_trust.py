@@ -233,3 +233,25 @@ def test_a_stranger_gives_no_commands_to_a_runner_of_commands():
     for source in (wire.NO_SOURCE, b"o" * 32):
         with pytest.raises(trust.Refused, match="Command"):
             reader.read(header(source, flags=wire.FOREIGN), payload)
+
+
+def test_a_stranger_speaks_for_no_part_of_the_actor_system():
+    reader = reading.Reader(HERE._key, 1, b"s" * 32, trust.Rule())
+    for message in (ChildActorExited(HERE), WakeupMessage(datetime.timedelta(1)), PoisonMessage(1)):
+        payload = pickle.dumps(message, 5)
+        assert reader.read(header(b"o" * 32), payload) == message
+        with pytest.raises(trust.Refused):
+            reader.read(header(wire.NO_SOURCE, flags=wire.FOREIGN), payload)
+
+
+def test_only_the_node_tells_of_a_childs_end():
+    reader = reading.Reader(HERE._key, 1, b"s" * 32, trust.Rule())
+    told = b'{"system":"child_actor_exited","child":"%s"}' % HERE._key.hex().encode()
+    node = address.allot(1, 1)._key
+    found = reader.read(header(wire.NO_SOURCE, sender=node, kind=wire.JSON), told)
+    assert found == ChildActorExited(HERE)
+    with pytest.raises(ValueError, match="only the node"):
+        reader.read(header(wire.NO_SOURCE, kind=wire.JSON), told)
+    exit_request = b'{"system":"actor_exit_request","recursive":false}'
+    read = reader.read(header(wire.NO_SOURCE, kind=wire.JSON), exit_request)
+    assert read == ActorExitRequest(False)

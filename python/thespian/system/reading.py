@@ -48,7 +48,7 @@ class Reader:
                 )
             return ast.literal_eval(bytes(payload).decode())
         if kind == wire.JSON:
-            return _system_message(control.decode(payload))
+            return _system_message(control.decode(payload), header[wire.SENDER] in self._node)
         if kind == wire.ENVELOPE_PAYLOAD:
             return self._open(header, payload)
         if kind == wire.RAW:
@@ -81,10 +81,12 @@ class Reader:
             return Unreadable(str(error))
 
 
-def _system_message(document: control.Document) -> Optional[Any]:
+def _system_message(document: control.Document, by_node: bool) -> Optional[Any]:
     name = document.get("system")
     if name == "actor_exit_request":
         return ActorExitRequest(bool(document.get("recursive", True)))
     if name == "child_actor_exited":
+        if not by_node:
+            raise ValueError("only the node tells of the end of a child")
         return ChildActorExited(address.from_hex(document["child"]))
     raise ValueError("the node sent the unknown system message `%s`" % name)

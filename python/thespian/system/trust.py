@@ -134,7 +134,7 @@ class Rule:
         """What a pickle's reference stands for; raises Refused."""
         module = _MOVED.get(module, module)
         known = _TABLE.get((module, name), self)
-        if known is not self:
+        if known is not self and not (stranger and module.startswith(messages.__name__)):
             return known
         full = "%s.%s" % (module, name)
         if full in self.extra or (not stranger and name in _HELPERS.get(module, ())):

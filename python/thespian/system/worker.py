@@ -343,7 +343,11 @@ class Worker:
             return
         header, payload, counted = frame
         if header[wire.KIND] == wire.MESSAGE_KIND and header[wire.PAYLOAD_KIND] == wire.JSON:
-            message = self._ref.reader.read(header, payload)
+            try:
+                message = self._ref.reader.read(header, payload)
+            except Exception as error:
+                message = None
+                self._refuse(header, payload, error)
             if isinstance(message, ChildActorExited):
                 self._handle(message, address.restore_address(header[wire.SENDER]), header)
         self._link.handled(counted)
