@@ -154,3 +154,9 @@ def test_what_was_not_made_here_is_not_removed(folder, port):
     (directory / "mine").write_text("x")
     assert starting.clear(port)
     assert (directory / "mine").exists()
+
+
+def test_nothing_is_cleared_while_another_program_starts(folder, port):
+    with starting._turn():
+        assert not starting.clear(port, 0.05)
+    assert starting.clear(port, 0.05)

@@ -3,7 +3,8 @@
 ``python upstream/run.py [--base BASE] [--folder FOLDER] [TEST ...] [-- PYTEST ARGUMENTS]``
 Nothing of the original is kept in the repository: its source distribution comes from PyPI into a
 scratch folder, its tests are laid beside a copy of our package.
-The ``director`` program: ``DIRECTOR_BIN``, else the one built in this repository.
+The ``director`` program: ``DIRECTOR_BIN``, else the one built in this repository. It carries the
+package for its workers, so build it again after a change of the package.
 """
 
 import argparse

@@ -68,14 +68,15 @@ def start(port: int, capabilities: Dict[str, Any]) -> None:
 def clear(port: int, seconds: float = GONE_LIMIT_S) -> bool:
     """Waits until no node has the port and removes what it was started in; whether it has gone."""
     limit = time.monotonic() + seconds
-    while not _is_free(port):
+    while True:
+        # Looking takes the port for a moment: never while another program starts a node.
+        with _turn(wait=False) as ours:
+            if ours and _is_free(port):
+                _remove(_private_directory(port))
+                return True
         if time.monotonic() >= limit:
             return False
         time.sleep(_POLL_S)
-    with _turn():
-        if _is_free(port):
-            _remove(_private_directory(port))
-    return True
 
 
 def _run(program: str, port: int, directory: str) -> None:
@@ -200,12 +201,18 @@ def _capabilities_text(capabilities: Dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _turn() -> Iterator[None]:
-    """Of the programs of this user that start or clear nodes, one at a time."""
-    # What others may open they may lock as well.
-    with open(os.path.join(_user_folder(), "starting.lock"), "a", opener=_own) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _turn(wait: bool = True) -> Iterator[bool]:
+    """Of the programs of this user that start or clear nodes, one at a time.
+
+    Without waiting it may be another one's turn: then it gives False.
+    """
+    with open(os.path.join(_user_folder(), "starting.lock"), "a") as file:
+        ours = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            ours = False
+        yield ours
 
 
 def _is_free(port: int) -> bool:
