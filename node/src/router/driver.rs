@@ -25,6 +25,7 @@ mod greeting;
 use greeting::Door;
 
 mod line;
+mod linger;
 
 mod cut;
 
@@ -94,6 +95,7 @@ async fn run(
         () = accept(&shared, &control, Door::Control) => None,
         () = accept(&shared, &workers, Door::Workers) => None,
         () = tell_time(&shared) => None,
+        () = shared.linger.run() => None,
     };
     close(&shared).await;
     if let Some(done) = closed {

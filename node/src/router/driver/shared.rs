@@ -12,6 +12,7 @@ use protocol::{Incarnation, NodeId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::line::{Line, Written};
+use super::linger::Linger;
 use crate::router::agent::{AgentEvent, Gone, Responder, Taken};
 use crate::router::config::{Authorize, Config, Limits, Serials};
 use crate::router::core::{Core, Effect, Event, IdHash, PartyId};
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) serials: Arc<Serials>,
     pub(super) authorize: Authorize,
     pub(super) timer: Notify,
+    pub(super) linger: Linger,
     armed: Cell<Option<Moment>>,
     tickets: RefCell<HashMap<u64, oneshot::Sender<Result<(), Gone>>>>,
     last_ticket: Cell<u64>,
@@ -65,6 +67,7 @@ impl Shared {
             serials: config.serials,
             authorize: config.authorize,
             timer: Notify::new(),
+            linger: Linger::default(),
             armed: Cell::new(None),
             tickets: RefCell::new(HashMap::new()),
             last_ticket: Cell::new(0),
@@ -94,6 +97,7 @@ impl Shared {
 
     /// Does all that the machine wants.
     pub(super) fn settle(&self) {
+        self.linger.moved();
         loop {
             let effect = self.core.borrow_mut().poll_effect();
             let Some(effect) = effect else { break };
