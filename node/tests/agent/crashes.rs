@@ -7,7 +7,7 @@ use node::agent::Patience;
 use node::client::ClientError;
 
 use crate::app::App;
-use crate::host::{Host, directory, kill, processes, until};
+use crate::host::{Host, directory, is_asleep, kill, processes, until};
 
 /// Names the directory that the child process of these tests serves.
 const SERVED: &str = "DIRECTOR_TEST_SERVES";
@@ -34,6 +34,8 @@ fn other_process(folder: tempfile::TempDir) -> (Child, Host) {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut lines = lines.map_while(Result::ok);
     let socket = lines.find_map(|line| Some(line.strip_prefix("serving ")?.to_owned()));
+    // The child's test harness writes on, and ends when nobody reads.
+    std::thread::spawn(move || lines.for_each(drop));
     let host = Host::elsewhere(folder, socket.unwrap().into());
     (child, host)
 }
@@ -68,7 +70,10 @@ async fn a_node_killed_while_a_version_is_constructed_finishes_the_update() {
     let (mut child, host) = other_process(directory(&[]));
     host.load(&App::new("1.0")).await.unwrap();
     let slow = App::new("1.1").code("\n    def constructed(self):\n        time.sleep(0.7)\n");
-    killed_during(&mut child, &host, &slow).await;
+    let before = processes(host.folder.path()).len();
+    // A forkserver and an actor of the new version.
+    let constructing = async || processes(host.folder.path()).len() >= before + 2;
+    killed_during(&mut child, &host, &slow, constructing).await;
     let (mut child, host) = other_process(host.folder);
     until(async || host.standing().await == "1.1 active, 1.0 loaded").await;
     assert_eq!(host.ask("'version'").await.unwrap(), "'1.1'");
@@ -83,7 +88,9 @@ async fn a_node_killed_in_the_hold_reverts() {
     let (mut child, host) = other_process(directory(&[]));
     let tli = "'OnLoad': {'Role': 'Main'}, 'OnDeactivate': {'Message': 1000.0}";
     host.load(&App::new("1.0").tli(tli)).await.unwrap();
-    killed_during(&mut child, &host, &App::new("1.1")).await;
+    let old = host.pid().await;
+    let held = async || is_asleep(old);
+    killed_during(&mut child, &host, &App::new("1.1"), held).await;
     let (mut child, host) = other_process(host.folder);
     until(async || host.standing().await == "1.1 loaded, 1.0 active").await;
     assert_eq!(host.ask("'version'").await.unwrap(), "'1.0'");
@@ -92,17 +99,15 @@ async fn a_node_killed_in_the_hold_reverts() {
     until(async || processes(host.folder.path()).is_empty()).await;
 }
 
-/// Begins to load `app` and kills the node once two actors have their processes.
-async fn killed_during(child: &mut Child, host: &Host, app: &App) {
-    let before = processes(host.folder.path()).len();
+/// Begins to load `app` and kills the node once it is as far as `reached` says.
+async fn killed_during(child: &mut Child, host: &Host, app: &App, reached: impl AsyncFn() -> bool) {
     let mut client = host.client().await;
     let package = app.package();
     let request = host.load_request(app);
     let loading = client.upload(package.as_slice(), request, |_bytes| ());
     let killing = async {
         until(async || host.standing().await.contains("1.1 loading")).await;
-        // A forkserver and an actor of the new version.
-        until(async || processes(host.folder.path()).len() >= before + 2).await;
+        until(reached).await;
         child.kill().unwrap();
         child.wait().unwrap();
     };
