@@ -16,15 +16,27 @@ fn the_demo_accounts_for_every_request_and_leaves_nothing_behind() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     let account: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for promise in ["without_outcome", "handled_twice", "unknown_elsewhere", "stale", "wrong"] {
+    for promise in [
+        "without_outcome",
+        "handled_twice",
+        "unknown_elsewhere",
+        "stale",
+        "wrong",
+    ] {
         assert_eq!(account[promise], 0, "{promise} in {account:#}");
     }
     for version in ["1.0", "2.0"] {
-        assert!(account["by_version"][version].as_u64().unwrap() > 0, "{account:#}");
+        assert!(
+            account["by_version"][version].as_u64().unwrap() > 0,
+            "{account:#}"
+        );
     }
     let left: Vec<_> = fs::read_dir(temporary.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
-    assert_eq!(processes_naming(&temporary.path().display().to_string()), Vec::<String>::new());
+    assert_eq!(
+        processes_naming(&temporary.path().display().to_string()),
+        Vec::<String>::new()
+    );
 }
 
 /// Command lines of living processes that name this folder.

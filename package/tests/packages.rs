@@ -67,7 +67,10 @@ fn a_large_member_that_does_not_shrink_is_stored_and_read_back() {
     let mut builder = Builder::new(Cursor::new(Vec::new()));
     builder.add("noise.bin", &mut noise.as_slice()).unwrap();
     builder.add("text.py", &mut text.as_slice()).unwrap();
-    let package = signed(&builder.finish().unwrap().into_inner(), Format::DirectorFmt1);
+    let package = signed(
+        &builder.finish().unwrap().into_inner(),
+        Format::DirectorFmt1,
+    );
     let verified = check(&package).unwrap();
     let mut package = Cursor::new(package);
     let members = contents(&mut package, &verified, &Limits::default()).unwrap();
