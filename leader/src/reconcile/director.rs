@@ -162,14 +162,23 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         by: &str,
     ) -> Result<Unloaded, OrderError> {
         let hash = self.replica.read(|state| find_source(state, prefix))?;
+        // The same bytes may be loaded again as soon as they are gone: that is another load.
+        let mut unloading = None;
         loop {
             let group = self.replica.read(|state| {
-                let group = state.sources.get(&hash).map(|source| source.group.clone());
-                let group = group?;
-                let active = state.groups.get(&group).and_then(|group| group.active);
-                Some((group, active == Some(hash)))
+                let source = state.sources.get(&hash)?;
+                let active = state
+                    .groups
+                    .get(&source.group)
+                    .and_then(|group| group.active);
+                Some((source.group.clone(), active == Some(hash), source.order))
             });
-            let Some((group, active)) = group else { break };
+            let Some((group, active, order)) = group else {
+                break;
+            };
+            if *unloading.get_or_insert(order) != order {
+                break;
+            }
             let outcome = if active {
                 let kind = RolloutKind::Unload;
                 self.propose_in_turn(&group, || self.leave(&group, hash, kind, request, now, by))
@@ -207,8 +216,10 @@ impl<R: Replica, F: Fleet> Director<R, F> {
             }
             break;
         }
-        self.wait_until(|state| !state.sources.contains_key(&hash))
-            .await;
+        if let Some(order) = unloading {
+            let there = |state: &State| state.sources.get(&hash).is_some_and(|s| s.order == order);
+            self.wait_until(|state| !there(state)).await;
+        }
         Ok(Unloaded(hash))
     }
 
