@@ -8,7 +8,7 @@ use std::sync::Arc;
 use convention::registry::{next_active, version_key};
 use protocol::control::ActorFailure;
 use protocol::registry::{
-    Command, Outcome, Placement, Refusal, Replacement, RolloutKind, SlotState, State,
+    Command, Outcome, Placement, Refusal, Replacement, RolloutKind, SlotState, SourceState, State,
 };
 use protocol::{GroupDefinition, RequestId, RolloutId, SourceHash};
 
@@ -112,10 +112,16 @@ impl<R: Replica, F: Fleet> Director<R, F> {
                 notes: vec![note],
             });
         }
-        let preflight = self
+        self.not_draining(order.hash)?;
+        let looked_at = self
             .fleet
             .preflight(order.hash, &order.group, &order.definition)
-            .await?;
+            .await;
+        // A drain ends the forkserver of its source, and with it a preflight of the same bytes.
+        if looked_at.is_err() {
+            self.not_draining(order.hash)?;
+        }
+        let preflight = looked_at?;
         let placements = self.place(&preflight)?;
         let command = || Command::Load {
             request: order.request,
@@ -148,6 +154,16 @@ impl<R: Replica, F: Fleet> Director<R, F> {
             changed: true,
             notes: preflight.notes,
         })
+    }
+
+    fn not_draining(&self, hash: SourceHash) -> Result<(), Refusal> {
+        let state = self
+            .replica
+            .read(|s| s.sources.get(&hash).map(|source| source.state));
+        match state {
+            Some(SourceState::Draining { .. }) => Err(Refusal::Draining { hash }),
+            _ => Ok(()),
+        }
     }
 
     /// Unloads the source that this prefix of a hash names; answers when its actors have ended.
