@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::ActorId;
-use protocol::control::{ActorFailure, Hello, Origin, PreparedClass, WorkerSpec};
+use protocol::control::{ActorFailure, FailureCode, Hello, Origin, PreparedClass, WorkerSpec};
 use tokio::sync::mpsc;
 
 use crate::hosting::dump::DumpError;
@@ -147,7 +147,15 @@ impl Hosting {
         let (forkservers, workers) = (Arc::clone(&self.forkservers), Arc::clone(&self.workers));
         let started = self.forkservers.tasks().spawn(async move {
             let link = forkservers.serving(&spec.origin).await?;
-            workers.spawn(&forkservers, link, spec).await
+            let spawned = workers.spawn(&forkservers, link, spec.clone()).await;
+            match spawned {
+                // The forkserver was dying when it was asked; whatever it had forked dies with it.
+                Err(failure) if failure.code == FailureCode::ProcessDied => {
+                    let link = forkservers.serving(&spec.origin).await?;
+                    workers.spawn(&forkservers, link, spec).await
+                }
+                spawned => spawned,
+            }
         });
         started
             .await
