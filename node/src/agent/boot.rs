@@ -372,6 +372,8 @@ fn not_running(directory: &Directory) -> Result<(), StartError> {
             pid: record.pid,
         });
     }
+    // A killed node leaves its sockets; with `adminport.cfg` 0 nobody would bind in their place.
+    remove_sockets(&record.socket, record.port);
     Ok(())
 }
 
@@ -447,5 +449,51 @@ fn environment(settings: &Settings) -> WorkerEnvironment {
         only,
         withheld: Vec::new(),
         added,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sockets_of_a_killed_node_go_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::at(folder.path());
+        let socket = socket_path(folder.path(), 7);
+        let workers = worker_socket_path(folder.path(), 7);
+        drop(listen(&socket, 0o600).unwrap());
+        drop(listen(&workers, 0o600).unwrap());
+        let record = NodeRecord {
+            pid: std::process::id(),
+            port: 7,
+            socket: socket.clone(),
+            incarnation: Incarnation(1),
+        };
+        directory.state().create().unwrap();
+        directory.state().write_record(&record).unwrap();
+        not_running(&directory).unwrap();
+        assert!(!socket.exists() && !workers.exists());
+    }
+
+    #[test]
+    fn the_sockets_of_a_node_that_serves_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::at(folder.path());
+        let socket = socket_path(folder.path(), 7);
+        let _serving = listen(&socket, 0o600).unwrap();
+        let record = NodeRecord {
+            pid: std::process::id(),
+            port: 7,
+            socket: socket.clone(),
+            incarnation: Incarnation(1),
+        };
+        directory.state().create().unwrap();
+        directory.state().write_record(&record).unwrap();
+        assert!(matches!(
+            not_running(&directory),
+            Err(StartError::Running { .. })
+        ));
+        assert!(socket.exists());
     }
 }
