@@ -4,6 +4,12 @@
 //! Not here: the header in front of each (`header`), the replicated registry (`registry`), what
 //! a node shows of itself (`listing`).
 
+mod cluster;
+pub use cluster::{
+    Candidate, ClusterRequest, ClusterResponse, ConventionStatus, Explanation, ListedEvent,
+    ListedMember, ListedToken, MemberProgress, Reach, WaitingJoiner,
+};
+
 mod listing;
 pub use listing::{DeadLetter, ListedActor, ListedGroup, ListedSource, Match, NodeStatus};
 
@@ -348,6 +354,9 @@ pub enum Request {
         no_wait: bool,
         /// Only if the version is higher than the active one, and not withdrawn (`refresh`).
         upwards_only: bool,
+        /// Whether all members pull and verify it first (`cluster load`).
+        #[serde(default, skip_serializing_if = "Reach::is_default")]
+        reach: Reach,
     },
     /// Unload a source.
     Unload {
@@ -392,6 +401,8 @@ pub enum Request {
         /// The group.
         group: String,
     },
+    /// Something about the convention as a whole.
+    Cluster(ClusterRequest),
     /// Stop the node.
     Shutdown,
 }
@@ -471,6 +482,8 @@ pub enum Response {
         /// Oldest first.
         entries: Vec<HistoryEntry>,
     },
+    /// The answer about the convention.
+    Cluster(ClusterResponse),
     /// It was not done.
     Failed(RequestError),
 }

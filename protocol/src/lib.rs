@@ -21,6 +21,7 @@ pub use definition::GroupDefinition;
 
 pub mod registry;
 
+pub mod peer;
 pub mod wire;
 
 mod codec;

@@ -108,6 +108,7 @@ fn greetings_requests_answers_and_notices_are_fixed() {
         by: "ann".to_owned(),
         no_wait: false,
         upwards_only: true,
+        reach: Default::default(),
     };
     document("request-load.json", &load);
     document(

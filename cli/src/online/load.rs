@@ -115,6 +115,7 @@ impl LoadOrder {
             by: user(),
             no_wait: self.no_wait,
             upwards_only: self.upwards_only,
+            reach: protocol::control::Reach::OnDemand,
         };
         let answer = online.with(async |client| upload(client, &self.path, request).await)?;
         let Response::Loaded {

@@ -97,6 +97,12 @@ impl Registry {
                     capabilities: capabilities.clone(),
                     state: MemberState::Up,
                     since: *stamp,
+                    admission: self
+                        .state
+                        .members
+                        .get(node)
+                        .map(|m| m.admission.clone())
+                        .unwrap_or_default(),
                 };
                 self.state.members.insert(*node, member);
                 self.node_started(*node, *stamp)
@@ -149,6 +155,7 @@ impl Registry {
                 reason,
                 stamp,
             } => self.ended(*slot, *actor, reason, *stamp),
+            Command::Extend { .. } | Command::Member(_) => Outcome::Stale,
             Command::Operate { slot, stop, stamp } => self.operate(*slot, *stop, *stamp),
         }
     }

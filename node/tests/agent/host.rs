@@ -163,6 +163,7 @@ impl Host {
             by: "a test".to_owned(),
             no_wait: false,
             upwards_only: false,
+            reach: Default::default(),
         }
     }
 

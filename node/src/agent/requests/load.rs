@@ -43,6 +43,7 @@ async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answ
         by,
         no_wait,
         upwards_only,
+        reach: _,
     } = request
     else {
         return Err(internal("no load"));

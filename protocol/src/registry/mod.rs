@@ -13,6 +13,12 @@ use crate::id::{
     ActorId, ConventionId, Incarnation, NodeId, RequestId, RolloutId, SlotId, SourceHash, Stamp,
 };
 
+mod members;
+pub use members::{
+    AUDIT_KEPT, Admission, Approval, AuditEntry, KeyDigest, Member, MemberCommand, MemberState,
+    Removal, Roll, Token,
+};
+
 /// Version of [`State`] and [`Command`] in snapshots and log entries. 1: the first.
 pub const REGISTRY_VERSION: u16 = 1;
 
@@ -44,34 +50,8 @@ pub struct State {
     pub last_number: u64,
     /// Last order given to a load.
     pub last_order: u64,
-}
-
-/// One member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// Its name.
-    pub name: String,
-    /// Where it can be reached; empty for a single host.
-    pub address: String,
-    /// Its run.
-    pub incarnation: Incarnation,
-    /// Its capabilities, a dictionary literal.
-    pub capabilities: String,
-    /// Whether it can run actors now.
-    pub state: MemberState,
-    /// When it started this run.
-    pub since: Stamp,
-}
-
-/// Standing of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MemberState {
-    /// It runs.
-    Up,
-    /// It was shut down in order.
-    Down,
-    /// Its lease ended.
-    Lost,
+    /// The membership besides the members: tokens, approvals, removals, settings, the audit.
+    pub roll: Roll,
 }
 
 /// One group.
@@ -419,6 +399,17 @@ pub enum Command {
         /// When.
         stamp: Stamp,
     },
+    /// An actor of a definition that is placed on each eligible member gets a slot on one more.
+    Extend {
+        /// The source; it must be active.
+        hash: SourceHash,
+        /// The actor.
+        placement: Placement,
+        /// When.
+        stamp: Stamp,
+    },
+    /// The membership changes.
+    Member(MemberCommand),
     /// An operator stops a slot, or lets it start again.
     Operate {
         /// The slot.
@@ -446,6 +437,8 @@ pub enum Outcome {
     AlreadyLoaded,
     /// Nothing changed, because the command is about something past.
     Stale,
+    /// A raft id was taken.
+    RaftId(u64),
     /// The registry refuses.
     Refused(Refusal),
 }
@@ -492,6 +485,54 @@ pub enum Refusal {
     Draining {
         /// The hash.
         hash: SourceHash,
+    },
+    /// No such member.
+    #[error("no member `{node}` is known")]
+    UnknownMember {
+        /// The member.
+        node: NodeId,
+    },
+    /// The member was removed; its id is never used again.
+    #[error("member `{node}` was removed from the convention")]
+    RemovedMember {
+        /// The member.
+        node: NodeId,
+    },
+    /// The key belongs to another member.
+    #[error("the key of the joiner belongs to member `{node}` already")]
+    KeyTaken {
+        /// That member.
+        node: NodeId,
+    },
+    /// No such join token, or it was revoked.
+    #[error("join token `{id}` is not known")]
+    UnknownToken {
+        /// Its id.
+        id: String,
+    },
+    /// The join token was used as often as it may.
+    #[error("join token `{id}` has been used as often as it may")]
+    TokenUsed {
+        /// Its id.
+        id: String,
+    },
+    /// The join token is too old.
+    #[error("join token `{id}` has expired")]
+    TokenExpired {
+        /// Its id.
+        id: String,
+    },
+    /// Nobody has approved the joiner.
+    #[error("the joiner with key `{key}` waits for approval")]
+    NotApproved {
+        /// Its key.
+        key: KeyDigest,
+    },
+    /// The number of voters cannot be that.
+    #[error("a convention has 3 or 5 voters, not {wanted}")]
+    Voters {
+        /// What was asked.
+        wanted: u8,
     },
     /// The rollout is not in a step that allows it.
     #[error("rollout {rollout} is not in a step that allows this")]

@@ -1,0 +1,335 @@
+//! Requests between the nodes of a convention, asked one by one on `convention/1` connections,
+//! and the documents of a session.
+//!
+//! Versioned like all shapes of `wire`. Control requests and responses travel in them as the JSON
+//! that the control socket knows, so that an order means the same wherever it is given.
+//! Not here: streams (`transport`), what a request does (`node`), messages of actors (`header`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::{ActorFailure, Origin, PreparedClass};
+use crate::definition::{GroupDefinition, OnLostLease};
+use crate::id::{ActorId, Incarnation, NodeId, RolloutId, SlotId, SourceHash};
+use crate::registry::{Command, Outcome, State};
+use crate::wire::Shape;
+
+/// A request of one node to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerRequest {
+    /// Who leads, and who else could be asked?
+    Leader,
+    /// To the leader: what an operator or client asked of the sender.
+    Order {
+        /// JSON of a `control::Request`.
+        request: Vec<u8>,
+        /// Package that was uploaded with it; the sender holds and trusts it.
+        package: Option<SourceHash>,
+    },
+    /// To a member: a `control::Request` (JSON) that only it can answer.
+    Control {
+        /// JSON of a `control::Request`.
+        request: Vec<u8>,
+    },
+    /// To the leader: a command about the sender itself.
+    Propose {
+        /// What.
+        command: Command,
+    },
+    /// Between voters: a message of the consensus.
+    Raft {
+        /// Its envelope.
+        message: Vec<u8>,
+    },
+    /// From the leader: a step of its work.
+    Step {
+        /// Term of the leader; a member that knows a newer one refuses.
+        term: u64,
+        /// What to do.
+        step: Step,
+    },
+    /// To the leader or a member: start an actor that the sender allotted.
+    Create(Creation),
+    /// To a member: is this actor there, or does the member know where it is?
+    Locate {
+        /// The actor.
+        actor: ActorId,
+    },
+    /// To the leader: have this member dial the sender, which cannot dial it.
+    CallBack {
+        /// Who is to dial.
+        node: NodeId,
+    },
+    /// From the leader: dial this member.
+    Dial {
+        /// Whom.
+        node: NodeId,
+        /// Where it is.
+        address: String,
+    },
+}
+
+/// Answer to a [`PeerRequest`]; the variant follows the request's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerResponse {
+    /// Who leads.
+    Leader {
+        /// The leader and its address, if the answerer knows one.
+        leader: Option<(NodeId, String)>,
+        /// The voters and their addresses.
+        voters: Vec<(NodeId, String)>,
+    },
+    /// JSON of a `control::Response`.
+    Control {
+        /// The JSON.
+        response: Vec<u8>,
+    },
+    /// The command was applied.
+    Proposed {
+        /// At this index.
+        index: u64,
+        /// With this outcome.
+        outcome: Outcome,
+    },
+    /// Answer of a voter.
+    Raft {
+        /// Its envelope.
+        message: Vec<u8>,
+    },
+    /// A step is done.
+    Step(StepOutcome),
+    /// The actor stands on this node, or why it does not.
+    Created(Result<NodeId, ActorFailure>),
+    /// Where the actor is, if the answerer knows.
+    Located {
+        /// The node.
+        node: Option<NodeId>,
+    },
+    /// It is under way.
+    Done,
+}
+
+/// An actor to be started on another node than its creator's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Creation {
+    /// Its address, allotted by the creator's node.
+    pub actor: ActorId,
+    /// Who created it; [`ActorId::NONE`] for a top-level actor.
+    pub parent: ActorId,
+    /// Where its code comes from; a client's environment only between nodes of one user and host.
+    pub origin: Origin,
+    /// `pkg.mod.Class`.
+    pub class: String,
+    /// Its global name.
+    pub global_name: Option<String>,
+    /// `targetActorRequirements`, a dictionary literal.
+    pub requirements: Option<String>,
+}
+
+/// A step of the leader's work that a member carries out; repeated steps are carried out once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Get the package, keep it, and say whether an own key validates it.
+    Hold {
+        /// The package.
+        hash: SourceHash,
+        /// Its length.
+        bytes: u64,
+        /// Who holds it.
+        holders: Vec<NodeId>,
+    },
+    /// Import a source's classes and evaluate their checks; changes nothing.
+    Preflight {
+        /// The source.
+        hash: SourceHash,
+        /// Its group.
+        group: String,
+        /// The definition.
+        definition: GroupDefinition,
+        /// Capabilities to check against, dictionary literals.
+        capability_sets: Vec<String>,
+        /// Who holds the package.
+        holders: Vec<NodeId>,
+    },
+    /// Construct a Director actor and wait until it stands.
+    Construct {
+        /// Its slot.
+        slot: SlotId,
+        /// Its address.
+        actor: ActorId,
+        /// Its source.
+        source: SourceHash,
+        /// `pkg.mod.Class`.
+        class: String,
+        /// Its name in the convention.
+        global_name: Option<String>,
+        /// Dictionary literal of the capabilities it requires.
+        requirements: Option<String>,
+        /// What it does when the node's lease ends.
+        on_lost_lease: OnLostLease,
+        /// Who holds the package.
+        holders: Vec<NodeId>,
+    },
+    /// End an actor that was constructed and got nothing yet.
+    Discard {
+        /// The actor.
+        actor: ActorId,
+    },
+    /// Wait until this index is applied here, routing included, and all that left this node
+    /// before has arrived.
+    Applied {
+        /// The index.
+        index: u64,
+    },
+    /// Send a literal to an actor, once for its key.
+    Deliver {
+        /// The rollout; `None` for a start outside of one.
+        rollout: Option<RolloutId>,
+        /// Number of the delivery's kind.
+        kind: u8,
+        /// The actor.
+        actor: ActorId,
+        /// The literal.
+        literal: String,
+    },
+    /// Wait until an actor has handled all that it was sent before.
+    Flush {
+        /// The actor.
+        actor: ActorId,
+    },
+    /// End all actors of a source, whoever created them.
+    Drain {
+        /// The source.
+        source: SourceHash,
+        /// At once, or when they are idle.
+        now: bool,
+    },
+    /// Ask a Director actor to end.
+    End {
+        /// The actor.
+        actor: ActorId,
+    },
+    /// Become a voter: open an empty log under this raft id, with the CA key in hand.
+    OpenLog {
+        /// The raft id.
+        raft: u64,
+        /// How often the convention was recovered.
+        recoveries: u64,
+        /// Key of the convention's authority, PEM.
+        authority: String,
+    },
+    /// Be no voter any more: drop the log and the CA key.
+    CloseLog,
+}
+
+/// How a [`Step`] ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StepOutcome {
+    /// It is done.
+    Done,
+    /// The package is held; whether an own key validates it, or why not.
+    Held {
+        /// `None`: trusted.
+        distrust: Option<String>,
+    },
+    /// What the preflight found.
+    Preflight {
+        /// One a class.
+        classes: Vec<PreparedClass>,
+        /// What an operator should know.
+        notes: Vec<String>,
+    },
+    /// The member cannot do it.
+    Failed(ActorFailure),
+    /// The actor has ended.
+    Lost,
+}
+
+/// First document of a session, from the member that dials the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionOpen {
+    /// Run of the member.
+    pub incarnation: Incarnation,
+    /// Its name.
+    pub name: String,
+    /// Where others reach it; empty: it only dials out.
+    pub address: String,
+    /// Its capabilities, a dictionary literal.
+    pub capabilities: String,
+    /// Whether it is willing to become a voter.
+    pub may_vote: bool,
+    /// Highest feature level of the registry that it can apply.
+    pub feature_level: u32,
+    /// Last index that it has applied; the stream goes on behind it. `None`: it is a voter and
+    /// needs no stream.
+    pub follow_from: Option<u64>,
+}
+
+/// From the member to the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionUp {
+    /// It lives.
+    Heartbeat {
+        /// Its number.
+        number: u64,
+        /// Last index applied, routing included.
+        bound: u64,
+        /// Actors alive on it.
+        actors: u64,
+        /// Packages that it holds, of those that the registry names.
+        held: Vec<SourceHash>,
+        /// Those among them that no own key validates, with the reason.
+        distrusted: Vec<(SourceHash, String)>,
+    },
+    /// It stops in order.
+    Stopping,
+}
+
+/// From the leader to the member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionDown {
+    /// The session stands.
+    Welcome {
+        /// Term of the leader.
+        term: u64,
+        /// How long a lease lasts from the moment that its heartbeat was sent.
+        lease_ms: u64,
+        /// Milliseconds between two heartbeats.
+        heartbeat_ms: u64,
+    },
+    /// That heartbeat has come.
+    Acknowledged {
+        /// Its number.
+        number: u64,
+    },
+    /// The whole registry, when what the member has is too far behind.
+    Snapshot {
+        /// Up to this index.
+        index: u64,
+        /// The registry.
+        state: Box<State>,
+    },
+    /// Commands as applied, in order.
+    Applied {
+        /// Index and commands of each entry.
+        entries: Vec<(u64, Vec<Command>)>,
+    },
+    /// This node leads no longer.
+    NotLeader,
+}
+
+macro_rules! shapes {
+    ($($type:ty => $name:literal, $version:literal;)*) => {
+        $(impl Shape for $type {
+            const NAME: &'static str = $name;
+            const VERSION: u16 = $version;
+        })*
+    };
+}
+
+shapes! {
+    PeerRequest => "peer request", 1;
+    PeerResponse => "peer response", 1;
+    SessionOpen => "session open", 1;
+    SessionUp => "session up", 1;
+    SessionDown => "session down", 1;
+}
