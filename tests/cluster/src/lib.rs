@@ -1,0 +1,50 @@
+#![doc = include_str!("../README.md")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a harness is test code: what it did not expect ends the test"
+)]
+
+mod name;
+pub use name::{A, B, C, D, E, Node};
+
+mod op;
+pub use op::Op;
+
+mod condition;
+pub use condition::{Condition, Seen};
+
+mod scene;
+pub use scene::{Plan, Scene};
+
+mod play;
+
+mod traffic;
+pub use traffic::Traffic;
+
+mod ledger;
+pub use ledger::{Account, End, Entry};
+
+mod application;
+pub use application::Application;
+
+mod process;
+
+mod watchdog;
+
+mod ran;
+pub use ran::Ran;
+
+mod program;
+pub use program::director;
+
+mod timeline;
+
+mod block;
+pub use block::Block;
+
+mod relay;
+pub use relay::{Passed, Relay, Sky, Weather, Whereabouts};

@@ -1,0 +1,170 @@
+//! One node of a scenario: its Director directory, and its process while it runs.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use std::os::unix::process::CommandExt;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use node::directory::Directory;
+
+use crate::name::Node;
+use crate::program::director;
+use crate::watchdog::Watchdog;
+
+/// A node with its files.
+#[derive(Debug)]
+pub(crate) struct Process {
+    name: Node,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Lays out the directory of a node in the scenario's folder.
+    pub(crate) fn lay_out(name: Node, scene: &Path, address: Ipv4Addr, front: SocketAddr) -> Self {
+        let folder = scene.join(name.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        let process = Self {
+            name,
+            folder,
+            child: None,
+        };
+        process.write("adminport.cfg", "0\n");
+        process.write("listen.cfg", &format!("{address}\n"));
+        process.write("advertise.cfg", &format!("{front}\n"));
+        process.write("nodename.cfg", &format!("{name}\n"));
+        process
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.with_extension("log")
+    }
+
+    /// Writes a file of the Director directory.
+    pub(crate) fn write(&self, file: &str, content: &str) {
+        fs::write(self.folder.join(file), content).unwrap();
+    }
+
+    /// `director` with these words for this node.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(director());
+        command
+            .args(words)
+            .current_dir(self.folder.parent().unwrap())
+            .env("THESPIAN_DIRECTOR_DIR", &self.folder)
+            .env("NODE", self.name.to_string())
+            .env_remove("VIRTUAL_ENV");
+        command
+    }
+
+    /// The command line as it is shown.
+    pub(crate) fn line(&self, words: &[&str]) -> String {
+        format!("{}$ director {}", self.name, words.join(" "))
+    }
+
+    /// Starts the node's process in a group of its own; does not wait until it serves.
+    pub(crate) fn start(&mut self, watchdog: &mut Watchdog) {
+        assert!(!self.is_running(), "{} runs already", self.name);
+        let open = || File::options().create(true).append(true).open(self.log());
+        let child = self
+            .command(&["start", "--foreground"])
+            .env("DIRECTOR_LOG", log_filter())
+            .stdin(Stdio::null())
+            .stdout(open().unwrap())
+            .stderr(open().unwrap())
+            .process_group(0)
+            .spawn()
+            .expect("`director` starts");
+        watchdog.add(child.id());
+        self.child = Some(child);
+    }
+
+    /// Whether its process is there.
+    pub(crate) fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Sends a signal to the agent.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _gone = kill(self.pid().expect("the node runs"), signal);
+    }
+
+    /// Kills the agent and all of its group, and waits for the agent.
+    pub(crate) fn kill(&mut self, watchdog: &mut Watchdog) {
+        if let Some(mut child) = self.child.take() {
+            let group = Pid::from_raw(child.id().cast_signed());
+            // The agent alone first: what it started ends by itself, as after a crash.
+            let _gone = kill(group, Signal::SIGKILL);
+            child.wait().unwrap();
+            let _gone = killpg(group, Signal::SIGKILL);
+            watchdog.drop_group(child.id());
+        }
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) fn ended(&mut self, limit: Duration, watchdog: &mut Watchdog) -> bool {
+        let until = Instant::now() + limit;
+        while self.is_running() {
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if let Some(child) = self.child.take() {
+            watchdog.drop_group(child.id());
+        }
+        true
+    }
+
+    /// The control socket of the node that runs now.
+    pub(crate) fn socket(&self) -> Option<PathBuf> {
+        let places = Directory::at(&self.folder).find_node(0);
+        places.into_iter().next().map(|place| place.socket)
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        let child = self.child.as_ref()?;
+        Some(Pid::from_raw(child.id().cast_signed()))
+    }
+}
+
+/// Where a node listens now: no other process has its address.
+pub(crate) fn listens_at(address: Ipv4Addr) -> Option<SocketAddr> {
+    let table = fs::read_to_string("/proc/net/udp").ok()?;
+    let wanted = format!("{:08X}", u32::from_ne_bytes(address.octets()));
+    let port = table.lines().find_map(|row| {
+        let (shown, port) = row.split_whitespace().nth(1)?.split_once(':')?;
+        (shown == wanted).then(|| u16::from_str_radix(port, 16).ok())?
+    })?;
+    Some(SocketAddr::V4(SocketAddrV4::new(address, port)))
+}
+
+fn log_filter() -> String {
+    std::env::var("DIRECTOR_LOG").unwrap_or_else(|_| "info,openraft=warn".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::block::Block;
+
+    #[test]
+    fn a_listener_is_found_by_its_address_alone() {
+        let address = Block::take().unwrap().node(Node(0));
+        assert_eq!(listens_at(address), None);
+        let socket = UdpSocket::bind((address, 0)).unwrap();
+        assert_eq!(listens_at(address), Some(socket.local_addr().unwrap()));
+    }
+}

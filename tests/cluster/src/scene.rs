@@ -1,0 +1,369 @@
+//! The scene of a scenario: nodes, the relay between them, the application, the timeline.
+//!
+//! Dropped, all its processes end; in a failing test the timeline is printed first.
+//! Not here: how an operation is carried out (`play`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::application::{Application, key_pair};
+use crate::block::Block;
+use crate::condition::{Condition, Seen};
+use crate::name::Node;
+use crate::op::{Op, PATIENCE};
+use crate::process::{Process, listens_at};
+use crate::ran::Ran;
+use crate::relay::Relay;
+use crate::timeline::Timeline;
+use crate::watchdog::Watchdog;
+
+/// What a scenario starts from.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// How many nodes it may have.
+    pub nodes: usize,
+    /// What is loaded in it.
+    pub application: Application,
+}
+
+/// Nodes, links and what happened.
+#[derive(Debug)]
+pub struct Scene {
+    // First dropped: nothing runs any more when the rest goes.
+    pub(crate) cast: Mutex<Cast>,
+    pub(crate) relay: Relay,
+    pub(crate) timeline: Timeline,
+    folder: Option<TempDir>,
+    nodes: usize,
+    application: Application,
+}
+
+/// The processes, changed by one operation at a time.
+#[derive(Debug)]
+pub(crate) struct Cast {
+    pub(crate) processes: Vec<Process>,
+    pub(crate) watchdog: Watchdog,
+}
+
+impl Scene {
+    /// Lays out so many nodes with the usual application; none runs yet.
+    #[must_use]
+    pub fn with(nodes: usize) -> Self {
+        Self::set(Plan {
+            nodes,
+            ..Plan::default()
+        })
+    }
+
+    /// Lays out a plan; none of its nodes runs yet.
+    #[must_use]
+    pub fn set(plan: Plan) -> Self {
+        let block = Block::take().expect("Linux, with all of 127.0.0.0/8 on its loopback");
+        let addresses: Vec<_> = (0..plan.nodes).map(|index| block.node(Node(index))).collect();
+        let find = move |node: Node| listens_at(*addresses.get(node.0)?);
+        let seed = seed();
+        let relay = Relay::open(block.clone(), plan.nodes, seed, Arc::new(find));
+        let relay = relay.expect("the relay binds its addresses");
+        let folder = tempfile::Builder::new().prefix("cluster-").tempdir().unwrap();
+        let lay_out = |index| {
+            let node = Node(index);
+            let (address, front) = (block.node(node), relay.front(node));
+            let process = Process::lay_out(node, folder.path(), address, front);
+            process.write("test_tls.key", &key_pair().1);
+            process
+        };
+        let cast = Cast {
+            processes: (0..plan.nodes).map(lay_out).collect(),
+            watchdog: Watchdog::new(),
+        };
+        let scene = Self {
+            cast: Mutex::new(cast),
+            relay,
+            timeline: Timeline::default(),
+            nodes: plan.nodes,
+            application: plan.application,
+            folder: Some(folder),
+        };
+        scene.timeline.tell(format!("scene of {} nodes, seed {seed}", scene.nodes));
+        scene
+    }
+
+    /// Carries out operations one after the other.
+    ///
+    /// # Panics
+    /// When one cannot be carried out or a condition does not come true.
+    pub fn play(&self, ops: &[Op]) {
+        for op in ops {
+            self.carry_out(op);
+        }
+    }
+
+    /// A new phase of the scenario, for the timeline.
+    pub fn phase(&self, why: &str) {
+        self.timeline.tell(format!("--- {why}"));
+    }
+
+    /// Waits until something is so that only this scenario knows of.
+    ///
+    /// # Panics
+    /// When it is not so within the limit.
+    pub fn until(&self, because: &str, limit: Duration, mut look: impl FnMut() -> Seen) {
+        let begun = Instant::now();
+        while let Err(seen) = look() {
+            if begun.elapsed() > limit {
+                self.timeline.tell(format!("in vain: {because}; seen: {seen}"));
+                panic!("waited {limit:?} in vain: {because}; seen: {seen}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let took_ms = begun.elapsed().as_millis();
+        self.timeline.tell(format!("after {took_ms} ms: {because}"));
+    }
+
+    /// Waits for a condition with patience.
+    ///
+    /// # Panics
+    /// When it does not come true.
+    pub fn wait(&self, until: &Condition, because: &str) {
+        self.until(because, PATIENCE, || until.look(self));
+    }
+
+    /// Runs `director` with the words of a line on a node, whatever comes of it.
+    pub fn run(&self, on: Node, line: &str) -> Ran {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let ran = self.run_words(on, &words, PATIENCE);
+        self.timeline.tell(format!("{}: {}", ran.line, ran.shown()));
+        ran
+    }
+
+    /// Runs a command that succeeds and gives its document.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn json(&self, on: Node, line: &str) -> Value {
+        let ran = self.run(on, &format!("--json {line}"));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.json()
+    }
+
+    /// Runs words without a line in the timeline.
+    pub(crate) fn run_words(&self, on: Node, words: &[&str], limit: Duration) -> Ran {
+        let (mut command, line) = {
+            let cast = self.cast();
+            let process = &cast.processes[on.0];
+            (process.command(words), process.line(words))
+        };
+        Ran::run(&mut command, line, limit)
+    }
+
+    /// Asks a target and gives the reply's text.
+    ///
+    /// # Errors
+    /// How the command ended when there is none.
+    pub fn ask(&self, on: Node, target: &str, literal: &str) -> Result<String, Ran> {
+        self.ask_within(on, target, literal, PATIENCE)
+    }
+
+    /// Asks a target and waits no longer than the limit.
+    ///
+    /// # Errors
+    /// How the command ended when there is no reply.
+    pub fn ask_within(
+        &self,
+        on: Node,
+        target: &str,
+        literal: &str,
+        limit: Duration,
+    ) -> Result<String, Ran> {
+        let ran = self.run_words(on, &["ask", target, literal, "--timeout", "20"], limit);
+        self.timeline.tell(format!("{}: {}", ran.line, ran.shown()));
+        if ran.code == Some(0) {
+            Ok(ran.stdout.trim().to_owned())
+        } else {
+            Err(ran)
+        }
+    }
+
+    /// The node that leads now, as the first that answers says; waits until there is one.
+    ///
+    /// # Panics
+    /// When nobody knows a leader.
+    pub fn leader(&self) -> Node {
+        let mut found = None;
+        self.until("somebody leads", PATIENCE, || {
+            let mut running = (0..self.nodes).map(Node).filter(|node| self.runs(*node));
+            found = running.find_map(|node| self.leader_as_seen_by(node));
+            found.map(|_| ()).ok_or_else(|| "no leader".to_owned())
+        });
+        found.unwrap()
+    }
+
+    fn leader_as_seen_by(&self, node: Node) -> Option<Node> {
+        let words = ["--json", "cluster", "status"];
+        let ran = self.run_words(node, &words, Duration::from_secs(10));
+        let status: Value = serde_json::from_str(&ran.stdout).ok()?;
+        let leader = status["leader"].as_str()?;
+        let found = (0..self.nodes).map(Node).find(|it| it.to_string() == leader)?;
+        self.runs(found).then_some(found)
+    }
+
+    /// Whether the node's process is there.
+    pub fn runs(&self, node: Node) -> bool {
+        self.cast().processes[node.0].is_running()
+    }
+
+    /// Builds a version of the application and gives the package.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn build(&self, version: &str) -> PathBuf {
+        self.build_signed(version, &key_pair().0)
+    }
+
+    /// Builds a version signed by another private key.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn build_signed(&self, version: &str, private_key: &str) -> PathBuf {
+        let packages = self.path("packages");
+        let package = packages.join(format!("{}-{version}.tls", self.group()));
+        if package.exists() {
+            return package;
+        }
+        fs::create_dir_all(&packages).unwrap();
+        let key = packages.join("signing.pem");
+        fs::write(&key, private_key).unwrap();
+        let (sources, tli) = self.application.lay_out(version, &packages, &self.journal());
+        let line = format!(
+            "gensrc {group} {key} {sources} version:{version} tli:{tli} {group}/*",
+            group = self.group(),
+            key = key.display(),
+            sources = sources.display(),
+            tli = tli.display(),
+        );
+        let words: Vec<_> = line.split(' ').collect();
+        let mut command = std::process::Command::new(crate::program::director());
+        command
+            .args(&words)
+            .current_dir(&packages)
+            .env("THESPIAN_DIRECTOR_DIR", &packages);
+        let ran = Ran::run(&mut command, line.clone(), PATIENCE);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        package
+    }
+
+    /// Writes a file of a node's Director directory.
+    pub fn write(&self, node: Node, file: &str, content: &str) {
+        self.cast().processes[node.0].write(file, content);
+    }
+
+    /// A node's Director directory.
+    pub fn directory(&self, node: Node) -> PathBuf {
+        self.cast().processes[node.0].folder().to_owned()
+    }
+
+    /// A path in the scenario's folder.
+    ///
+    /// # Panics
+    /// When the folder is gone.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.as_ref().map(TempDir::path).unwrap().join(name)
+    }
+
+    /// Where handled orders are written down.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.path("journal")
+    }
+
+    /// The group of the scenario's application.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        self.application.group()
+    }
+
+    /// The relay between the nodes.
+    #[must_use]
+    pub fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// All nodes of the scene.
+    pub fn nodes(&self) -> impl Iterator<Item = Node> + use<> {
+        (0..self.nodes).map(Node)
+    }
+
+    pub(crate) fn cast(&self) -> MutexGuard<'_, Cast> {
+        self.cast.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn print_timeline(&self) {
+        let logs: Vec<_> = {
+            let cast = self.cast();
+            let log = |(index, process): (usize, &Process)| (Node(index).to_string(), process.log());
+            cast.processes.iter().enumerate().map(log).collect()
+        };
+        let logs = logs.iter().map(|(name, path)| (name.clone(), path.as_path()));
+        let text = self.timeline.merged(logs);
+        let lines: Vec<_> = text.lines().collect();
+        let begin = lines.len().saturating_sub(LINES_SHOWN);
+        let kept = keep(&text);
+        eprintln!("the last of {} lines of the timeline ({kept}):", lines.len());
+        lines[begin..].iter().for_each(|line| eprintln!("{line}"));
+    }
+}
+
+/// Enough to see what led to a failure, and no more than a person reads.
+const LINES_SHOWN: usize = 500;
+
+fn keep(text: &str) -> String {
+    let file = tempfile::Builder::new()
+        .prefix("cluster-timeline-")
+        .suffix(".log")
+        .tempfile();
+    let kept = file.and_then(|file| {
+        fs::write(file.path(), text)?;
+        Ok(file.keep()?.1)
+    });
+    kept.map_or_else(
+        |cause| format!("not kept: {cause}"),
+        |path| format!("all in {}", path.display()),
+    )
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let is_failing = std::thread::panicking();
+        {
+            let Cast {
+                processes,
+                watchdog,
+            } = &mut *self.cast();
+            processes.iter_mut().for_each(|it| it.kill(watchdog));
+        }
+        if is_failing {
+            self.print_timeline();
+        }
+        if std::env::var_os("DIRECTOR_CLUSTER_KEEP").is_some()
+            && let Some(folder) = self.folder.take()
+        {
+            eprintln!("kept {}", show(&folder.keep()));
+        }
+    }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("DIRECTOR_CLUSTER_SEED").ok();
+    let given = given.and_then(|text| text.parse().ok());
+    given.unwrap_or_else(rand::random)
+}
