@@ -23,4 +23,6 @@ pub mod streams;
 
 pub mod bulk;
 
+pub mod sealed;
+
 mod crypto;
