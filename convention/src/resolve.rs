@@ -1,12 +1,14 @@
 //! What roles and global names stand for, read off the registry.
 //!
 //! Every node derives its routing from this after each applied index, so that a switch is one
-//! step everywhere and a restarted node comes to the same answer.
+//! step everywhere and a restarted node comes to the same answer. An actor that is placed on each
+//! member is its own node's first; on a node without one, any that runs.
 
 use std::collections::BTreeMap;
 
+use protocol::definition::ActorDefinition;
 use protocol::registry::{RolloutStep, Slot, SlotState, State};
-use protocol::{ActorId, RoleId, SlotId};
+use protocol::{ActorId, NodeId, RoleId, SlotId};
 
 /// Where messages to a role go now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +32,9 @@ pub struct RoleStanding {
     pub standing: Standing,
 }
 
-/// Every role that any loaded source defines, by address.
+/// Every role that any loaded source defines, by address, as seen from the node `own`.
 #[must_use]
-pub fn role_standings(state: &State) -> BTreeMap<RoleId, RoleStanding> {
+pub fn role_standings(state: &State, own: Option<NodeId>) -> BTreeMap<RoleId, RoleStanding> {
     let mut standings = BTreeMap::new();
     for source in state.sources.values() {
         let roles = source
@@ -46,7 +48,7 @@ pub fn role_standings(state: &State) -> BTreeMap<RoleId, RoleStanding> {
                 .or_insert_with(|| RoleStanding {
                     group: source.group.clone(),
                     role: role.clone(),
-                    standing: standing(state, &source.group, role),
+                    standing: standing(state, &source.group, role, own),
                 });
         }
     }
@@ -55,8 +57,8 @@ pub fn role_standings(state: &State) -> BTreeMap<RoleId, RoleStanding> {
 
 /// Where the holder of a global name of a `.tli` stands; `None` when no active source has it.
 #[must_use]
-pub fn name_standing(state: &State, name: &str) -> Option<Standing> {
-    let (_, slot) = find_name(state, name)?;
+pub fn name_standing(state: &State, name: &str, own: Option<NodeId>) -> Option<Standing> {
+    let (_, slot) = find_name(state, name, own)?;
     Some(if is_held(state, &slot.group) {
         Standing::Held
     } else {
@@ -64,11 +66,11 @@ pub fn name_standing(state: &State, name: &str) -> Option<Standing> {
     })
 }
 
-fn standing(state: &State, group: &str, role: &str) -> Standing {
+fn standing(state: &State, group: &str, role: &str, own: Option<NodeId>) -> Standing {
     if is_held(state, group) {
         return Standing::Held;
     }
-    match find_role(state, group, role) {
+    match find_role(state, group, role, own) {
         Some((_, slot)) => standing_of(slot, role),
         None => Standing::Unbound(format!(
             "no active version of `{group}` has the role `{role}`"
@@ -91,30 +93,47 @@ fn standing_of(slot: &Slot, role: &str) -> Standing {
     }
 }
 
-/// The slot that plays a role in the group's active source: the first in the definition's order.
+/// The slot that plays a role in the group's active source: the first in the definition's order,
+/// and of several members' the one of `own`.
 #[must_use]
-pub fn find_role<'a>(state: &'a State, group: &str, role: &str) -> Option<(SlotId, &'a Slot)> {
-    find(state, group, |actor| actor.role.as_deref() == Some(role))
+pub fn find_role<'a>(
+    state: &'a State,
+    group: &str,
+    role: &str,
+    own: Option<NodeId>,
+) -> Option<(SlotId, &'a Slot)> {
+    let plays = |actor: &ActorDefinition| actor.role.as_deref() == Some(role);
+    find(state, group, plays, own)
 }
 
-/// The slot that holds a global name of a `.tli`.
+/// The slot that holds a global name of a `.tli`; of several members' the one of `own`.
 #[must_use]
-pub fn find_name<'a>(state: &'a State, name: &str) -> Option<(SlotId, &'a Slot)> {
+pub fn find_name<'a>(
+    state: &'a State,
+    name: &str,
+    own: Option<NodeId>,
+) -> Option<(SlotId, &'a Slot)> {
     let group = state.names.get(name)?;
-    find(state, group, |actor| {
-        actor.global_name.as_deref() == Some(name)
-    })
+    let holds = |actor: &ActorDefinition| actor.global_name.as_deref() == Some(name);
+    find(state, group, holds, own)
 }
 
 fn find<'a>(
     state: &'a State,
     group: &str,
-    wanted: impl Fn(&protocol::definition::ActorDefinition) -> bool,
+    wanted: impl Fn(&ActorDefinition) -> bool,
+    own: Option<NodeId>,
 ) -> Option<(SlotId, &'a Slot)> {
     let active = state.groups.get(group)?.active?;
     let source = state.sources.get(&active)?;
     let position = source.definition.actors.iter().position(wanted)?;
-    let mut slots = state.slots.iter();
-    let found = slots.find(|(_, slot)| slot.source == active && slot.position as usize == position);
-    found.map(|(id, slot)| (*id, slot))
+    let slots = state.slots.iter();
+    let there = slots
+        .filter(|(_, slot)| slot.source == active && slot.position as usize == position)
+        .map(|(id, slot)| (*id, slot));
+    // Of equals the first: every node without one of its own comes to the same answer.
+    there.min_by_key(|(_, slot)| {
+        let runs = slot.state == SlotState::Running;
+        std::cmp::Reverse((runs, own == Some(slot.node)))
+    })
 }

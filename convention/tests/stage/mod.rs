@@ -260,7 +260,7 @@ impl Stage {
         for rollout in state.rollouts.values() {
             let _ = writeln!(out, "    rollout of {}: {:?}", rollout.group, rollout.step);
         }
-        for role in role_standings(state).values() {
+        for role in role_standings(state, None).values() {
             let shown = match &role.standing {
                 Standing::Bound(actor) => format!("bound to {}", actor.0[15]),
                 Standing::Held => "held".to_owned(),

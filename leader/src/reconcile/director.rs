@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use convention::registry::{next_active, version_key};
-use protocol::control::ActorFailure;
+use protocol::control::{ActorFailure, Reach};
 use protocol::registry::{
     Command, Outcome, Placement, Refusal, Replacement, RolloutKind, SlotState, SourceState, State,
 };
-use protocol::{GroupDefinition, RequestId, RolloutId, SourceHash};
+use protocol::{GroupDefinition, NodeId, RequestId, RolloutId, SourceHash};
 
 use super::fleet::{Fleet, Preflight};
 use super::replica::{ProposeFailure, Replica};
@@ -32,7 +32,11 @@ pub struct LoadOrder {
     pub definition: GroupDefinition,
     /// Who asks.
     pub by: String,
-    /// Answer at commit.
+    /// Member that the load came from.
+    pub origin: NodeId,
+    /// Who pulls and verifies the package before the switch.
+    pub reach: Reach,
+    /// Answer at commit; a class that no member fits waits for one.
     pub no_wait: bool,
     /// Only if the version is higher than the active one and not withdrawn.
     pub upwards_only: bool,
@@ -115,7 +119,7 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         self.not_draining(order.hash)?;
         let looked_at = self
             .fleet
-            .preflight(order.hash, &order.group, &order.definition)
+            .preflight(order.hash, &order.group, &order.definition, order.origin)
             .await;
         // A drain ends the forkserver of its source, and with it a preflight of the same bytes.
         if looked_at.is_err() {

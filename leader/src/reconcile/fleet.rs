@@ -1,13 +1,14 @@
-//! What the reconciler asks of nodes: one trait, carried out locally today, over QUIC later.
+//! What the reconciler asks of nodes: one trait, carried out on one host or over QUIC on many.
 //!
 //! Every step names a rollout, the step and the actor's incarnation; the node that executes it
 //! remembers them, so that a repeated order (a new leader, a retry) is carried out once.
 
 use std::future::Future;
 
-use protocol::control::{ActorFailure, PreparedClass};
+use protocol::control::{ActorFailure, PreparedClass, Reach};
+use protocol::definition::OnLostLease;
 use protocol::registry::{SlotState, State};
-use protocol::{ActorId, GroupDefinition, NodeId, RolloutId, SlotId, SourceHash, Stamp};
+use protocol::{ActorId, GroupDefinition, NodeId, RequestId, RolloutId, SlotId, SourceHash, Stamp};
 
 /// Names one delivery for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +53,8 @@ pub struct Construct {
     pub requirements: Option<String>,
     /// The literal of `OnLoad`, if it has one.
     pub on_load: Option<String>,
+    /// What it does when its node's lease ends.
+    pub on_lost_lease: OnLostLease,
 }
 
 impl Construct {
@@ -72,6 +75,7 @@ impl Construct {
             global_name: definition.global_name.clone(),
             requirements: definition.requirements.clone(),
             on_load: definition.on_load.clone(),
+            on_lost_lease: definition.on_lost_lease,
         })
     }
 }
@@ -89,7 +93,8 @@ pub struct Lost {
 pub struct Preflight {
     /// The classes, resolved.
     pub classes: Vec<PreparedClass>,
-    /// Nodes on which each class may run, in the order of `classes`; preferred first.
+    /// Members on which each class may run, in the order of `classes`; preferred first. None: no
+    /// member fits, and the class's failure says what is missing.
     pub nodes: Vec<Vec<NodeId>>,
     /// What an operator should know.
     pub notes: Vec<String>,
@@ -97,13 +102,33 @@ pub struct Preflight {
 
 /// The nodes, as the reconciler sees them.
 pub trait Fleet: Send + Sync + 'static {
-    /// Imports a source's classes on eligible nodes and evaluates their checks; changes nothing.
+    /// Has a majority of the voters hold a package on disk; with [`Reach::Everywhere`] every
+    /// eligible member pulls and verifies it. Gives notes for the operator.
+    fn hold(
+        &self,
+        source: SourceHash,
+        bytes: u64,
+        reach: Reach,
+        request: RequestId,
+        origin: NodeId,
+    ) -> impl Future<Output = Result<Vec<String>, ActorFailure>> + Send;
+
+    /// Imports a source's classes on eligible members and evaluates their checks; changes nothing.
     fn preflight(
         &self,
         source: SourceHash,
         group: &str,
         definition: &GroupDefinition,
+        origin: NodeId,
     ) -> impl Future<Output = Result<Preflight, ActorFailure>> + Send;
+
+    /// Members that may run an actor of a loaded source now: up, not drained, trusting the
+    /// package, fitting its requirements and check; the one with the fewest actors first.
+    fn candidates(
+        &self,
+        source: SourceHash,
+        position: u32,
+    ) -> impl Future<Output = Vec<NodeId>> + Send;
 
     /// Constructs an actor and waits until it stands; again for one that stands: `Ok`.
     fn construct(&self, order: &Construct)

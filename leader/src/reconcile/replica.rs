@@ -6,7 +6,7 @@ use openraft::AsyncRuntime;
 use protocol::registry::{Command, Outcome, State};
 use tokio::sync::watch;
 
-use crate::raft::{Consensus, ProposeError};
+use crate::raft::{Consensus, ProposeError, ReadError};
 
 /// A command that was not committed, or of which that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,13 @@ pub trait Replica: Send + Sync + 'static {
 
     /// The last applied index, as it moves.
     fn applied(&self) -> watch::Receiver<u64>;
+
+    /// Whether this node leads, as far as it knows.
+    fn leads(&self) -> bool;
+
+    /// Makes reads that follow see everything that was acknowledged anywhere before this call;
+    /// fails when this node does not lead, or no longer for sure.
+    fn confirm(&self) -> impl Future<Output = Result<(), ProposeFailure>> + Send;
 }
 
 impl<R: AsyncRuntime> Replica for Consensus<R> {
@@ -63,6 +70,25 @@ impl<R: AsyncRuntime> Replica for Consensus<R> {
 
     fn applied(&self) -> watch::Receiver<u64> {
         Self::applied(self)
+    }
+
+    fn leads(&self) -> bool {
+        self.is_leader()
+    }
+
+    async fn confirm(&self) -> Result<(), ProposeFailure> {
+        self.linearizable().await?;
+        Ok(())
+    }
+}
+
+impl From<ReadError> for ProposeFailure {
+    fn from(error: ReadError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ReadError::Unavailable(_) => Self::Unavailable { reason },
+            ReadError::Fatal(_) => Self::Fatal { reason },
+        }
     }
 }
 

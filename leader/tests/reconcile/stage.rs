@@ -7,7 +7,7 @@ use leader::reconcile::{
     Construct, Director, Fleet, LoadOrder, Lost, Preflight, ProposeFailure, Reconciler, Replica,
     StepKey,
 };
-use protocol::control::{ActorFailure, FailureCode, PreparedClass};
+use protocol::control::{ActorFailure, FailureCode, PreparedClass, Reach};
 use protocol::definition::ActorDefinition;
 use protocol::registry::{Command, Outcome, SlotState, State};
 use protocol::{
@@ -61,6 +61,14 @@ impl Replica for Memory {
     fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
     }
+
+    fn leads(&self) -> bool {
+        true
+    }
+
+    async fn confirm(&self) -> Result<(), ProposeFailure> {
+        Ok(())
+    }
 }
 
 /// A fleet of one node.
@@ -85,11 +93,27 @@ impl Troupe {
 }
 
 impl Fleet for Troupe {
+    async fn hold(
+        &self,
+        _source: SourceHash,
+        _bytes: u64,
+        _reach: Reach,
+        _request: RequestId,
+        _origin: NodeId,
+    ) -> Result<Vec<String>, ActorFailure> {
+        Ok(Vec::new())
+    }
+
+    async fn candidates(&self, _source: SourceHash, _position: u32) -> Vec<NodeId> {
+        vec![NodeId(1)]
+    }
+
     async fn preflight(
         &self,
         _source: SourceHash,
         _group: &str,
         definition: &GroupDefinition,
+        _origin: NodeId,
     ) -> Result<Preflight, ActorFailure> {
         let classes = definition.actors.iter().map(|actor| PreparedClass {
             name: actor.class.clone(),
@@ -146,7 +170,9 @@ impl Fleet for Troupe {
     }
 
     async fn end(&self, _node: NodeId, actor: ActorId) {
-        let standings = self.memory.read(convention::role_standings);
+        let standings = self
+            .memory
+            .read(|state| convention::role_standings(state, None));
         let standings: Vec<_> = standings.into_values().map(|role| role.standing).collect();
         self.note(format!("end {} while {standings:?}", actor.0[15]));
     }
@@ -255,6 +281,8 @@ pub(crate) fn order(version: &str, classes: &[&str]) -> LoadOrder {
         bytes: 1,
         definition,
         by: "a test".to_owned(),
+        origin: NodeId(1),
+        reach: Reach::OnDemand,
         no_wait: false,
         upwards_only: false,
     }

@@ -358,7 +358,7 @@ impl Node {
         }
         self.router.hold(roles.clone()).await;
         // What the binder has moved on meanwhile is not for this end to hold.
-        let standings = self.replica.read(role_standings);
+        let standings = self.replica.read(|s| role_standings(s, Some(self.id)));
         let moved_on = roles.into_iter().filter(|id| {
             let standing = standings.get(id).map(|role| &role.standing);
             standing.is_some_and(|s| *s != Standing::Held && *s != Standing::Bound(actor))
@@ -370,7 +370,10 @@ impl Node {
     }
 
     fn roles_bound_to(&self, actor: ActorId) -> Vec<RoleId> {
-        let standings = self.replica.read(role_standings).into_iter();
+        let standings = self
+            .replica
+            .read(|s| role_standings(s, Some(self.id)))
+            .into_iter();
         let bound = standings.filter(|(_, role)| role.standing == Standing::Bound(actor));
         bound.map(|(id, _)| id).collect()
     }

@@ -22,7 +22,7 @@ pub(super) async fn run(node: Arc<Node>, bound: watch::Sender<u64>) {
         let index = *applied.borrow_and_update();
         let (wanted, named) = node
             .replica
-            .read(|s| (role_standings(s), leftovers::named(s)));
+            .read(|s| (role_standings(s, Some(node.id)), leftovers::named(s)));
         clear_away(&node, &sources, &named);
         sources = named;
         apply(&node, &known, &wanted).await;

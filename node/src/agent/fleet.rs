@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leader::reconcile::{Construct, Fleet, Lost, Preflight, StepKey};
-use protocol::control::{ActorFailure, Origin};
-use protocol::{ActorId, GroupDefinition, NodeId, SourceHash, Stamp};
+use leader::reconcile::{Construct, Fleet, Lost, Preflight, Replica, StepKey};
+use protocol::control::{ActorFailure, Origin, Reach};
+use protocol::{ActorId, GroupDefinition, NodeId, RequestId, SourceHash, Stamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -30,11 +30,47 @@ impl LocalFleet {
 }
 
 impl Fleet for LocalFleet {
+    /// The package was verified and kept when it was uploaded.
+    async fn hold(
+        &self,
+        _source: SourceHash,
+        _bytes: u64,
+        _reach: Reach,
+        _request: RequestId,
+        _origin: NodeId,
+    ) -> Result<Vec<String>, ActorFailure> {
+        Ok(Vec::new())
+    }
+
+    async fn candidates(&self, source: SourceHash, position: u32) -> Vec<NodeId> {
+        let node = &self.node;
+        let wanted = Replica::read(&*node.replica, |state| {
+            let source = state.sources.get(&source)?;
+            let actor = source.definition.actors.get(position as usize)?;
+            let definition = GroupDefinition {
+                actors: vec![actor.clone()],
+                ..GroupDefinition::default()
+            };
+            Some((source.group.clone(), definition))
+        });
+        let Some((group, definition)) = wanted else {
+            return Vec::new();
+        };
+        let looked_at = node.sources.preflight(node, source, &group, &definition);
+        match looked_at.await {
+            Ok((classes, _)) if classes.iter().all(|class| class.failure.is_none()) => {
+                vec![node.id]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     async fn preflight(
         &self,
         source: SourceHash,
         group: &str,
         definition: &GroupDefinition,
+        _origin: NodeId,
     ) -> Result<Preflight, ActorFailure> {
         let looked_at = self
             .node

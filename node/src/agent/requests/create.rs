@@ -46,7 +46,10 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
         if let Some(existing) = node.actors.named(name) {
             return Some(Announced::Existing(existing));
         }
-        if node.replica.read(|state| find_name(state, name).is_some()) {
+        if node
+            .replica
+            .read(|state| find_name(state, name, None).is_some())
+        {
             return Some(Announced::Named(name.clone()));
         }
     }
@@ -118,7 +121,10 @@ async fn holder(node: &Node, name: &str) -> Result<ActorId, ActorFailure> {
     let mut applied = node.replica.applied();
     let waiting = async {
         loop {
-            match node.replica.read(|state| name_standing(state, name)) {
+            match node
+                .replica
+                .read(|state| name_standing(state, name, Some(node.id)))
+            {
                 Some(Standing::Bound(actor)) => return Ok(actor),
                 Some(Standing::Held) if applied.changed().await.is_ok() => {}
                 Some(Standing::Unbound(reason)) => {

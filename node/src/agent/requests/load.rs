@@ -43,7 +43,7 @@ async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answ
         by,
         no_wait,
         upwards_only,
-        reach: _,
+        reach,
     } = request
     else {
         return Err(internal("no load"));
@@ -62,6 +62,8 @@ async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answ
         bytes,
         definition,
         by,
+        origin: node.id,
+        reach,
         no_wait,
         upwards_only,
     };

@@ -15,12 +15,14 @@ pub(super) async fn operate(
     role: &str,
     group: Option<&str>,
 ) -> Answer {
+    let own = Some(node.id);
     let found = node.replica.read(|state| {
         let groups = state
             .groups
             .keys()
             .filter(|name| group.is_none_or(|g| g == *name));
-        let slots = groups.filter_map(|name| Some((name.clone(), find_role(state, name, role)?)));
+        let slots =
+            groups.filter_map(|name| Some((name.clone(), find_role(state, name, role, own)?)));
         slots
             .map(|(name, (id, slot))| (name, id, slot.actor))
             .collect::<Vec<_>>()

@@ -3,17 +3,19 @@
 use convention::find_role;
 use protocol::control::{Match, Response};
 use protocol::registry::{Slot, State};
-use protocol::{ActorId, RoleId};
+use protocol::{ActorId, NodeId, RoleId};
 
 use crate::agent::node::Node;
 
 /// All that `target` may mean: roles of active sources, names, an address.
 pub(super) fn resolve(node: &Node, target: &str, group: Option<&str>) -> Response {
-    let mut matches = node.replica.read(|state| roles(state, target, group));
+    let mut matches = node
+        .replica
+        .read(|state| roles(state, node.id, target, group));
     if group.is_none() {
         if let Some(actor) = node.actors.named(target) {
             matches.push(of_actor(node, "name", actor));
-        } else if let Some(found) = node.replica.read(|state| of_name(state, target)) {
+        } else if let Some(found) = node.replica.read(|state| of_name(state, node.id, target)) {
             matches.push(found);
         }
         if let Some(actor) = address(target) {
@@ -23,20 +25,20 @@ pub(super) fn resolve(node: &Node, target: &str, group: Option<&str>) -> Respons
     Response::Resolved { matches }
 }
 
-fn roles(state: &State, role: &str, group: Option<&str>) -> Vec<Match> {
+fn roles(state: &State, own: NodeId, role: &str, group: Option<&str>) -> Vec<Match> {
     let groups = state
         .groups
         .keys()
         .filter(|name| group.is_none_or(|wanted| wanted == *name));
     let found = groups.filter_map(|name| {
-        let (_, slot) = find_role(state, name, role)?;
+        let (_, slot) = find_role(state, name, role, Some(own))?;
         Some(of_slot("role", name, Some(role), slot))
     });
     found.collect()
 }
 
-fn of_name(state: &State, name: &str) -> Option<Match> {
-    let (_, slot) = convention::find_name(state, name)?;
+fn of_name(state: &State, own: NodeId, name: &str) -> Option<Match> {
+    let (_, slot) = convention::find_name(state, name, Some(own))?;
     let source = state.sources.get(&slot.source)?;
     let role = source.actor(slot)?.role.clone();
     Some(of_slot("name", &slot.group, role.as_deref(), slot))
