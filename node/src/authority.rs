@@ -9,6 +9,9 @@ use std::path::Path;
 
 use package::{KeyRing, Limits, Verified, VerifyError};
 
+use protocol::SourceHash;
+use sha2::{Digest, Sha256};
+
 use crate::directory::{Directory, KeyFilesError};
 
 /// Verifies packages with the keys of one Director directory.
@@ -63,6 +66,27 @@ impl SourceAuthority {
     #[must_use]
     pub fn new(directory: Directory) -> Self {
         Self { directory }
+    }
+
+    /// Stands for the key files as they are now: another mark, another judgement. Blocks.
+    #[must_use]
+    pub fn mark(&self) -> SourceHash {
+        let mut digest = Sha256::new();
+        match self.directory.key_files() {
+            Ok(keys) => {
+                for (name, content) in &keys.files {
+                    digest.update(name.len().to_le_bytes());
+                    digest.update(name);
+                    digest.update(content.len().to_le_bytes());
+                    digest.update(content);
+                }
+                for refused in &keys.refused {
+                    digest.update(refused.to_string());
+                }
+            }
+            Err(error) => digest.update(error.to_string()),
+        }
+        SourceHash(digest.finalize().into())
     }
 
     /// Verifies the package in this file. Blocks: it reads the whole file.

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod authority;
 pub mod client;
+mod cluster;
 pub mod directory;
 pub mod hosting;
 pub mod router;

@@ -107,6 +107,20 @@ impl PackageStore {
         Ok(path)
     }
 
+    /// A file in which a package can arrive by other ways than [`Self::receive`].
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn incoming(&self) -> Result<NamedTempFile, StoreError> {
+        NamedTempFile::new_in(&self.folder).map_err(|cause| self.io(cause))
+    }
+
+    /// Bytes of a package, if it is here.
+    #[must_use]
+    pub fn length(&self, hash: SourceHash) -> Option<u64> {
+        fs::metadata(self.path(hash)).ok().map(|about| about.len())
+    }
+
     /// Where a package lies, or would.
     #[must_use]
     pub fn path(&self, hash: SourceHash) -> PathBuf {
@@ -164,6 +178,11 @@ fn hash_of(name: &OsStr) -> Option<SourceHash> {
 }
 
 impl Arrived {
+    /// A package whose bytes are all in this file and were found to have this hash.
+    pub(crate) fn checked(file: NamedTempFile, hash: SourceHash, bytes: u64) -> Self {
+        Self { file, hash, bytes }
+    }
+
     /// The source's identity.
     #[must_use]
     pub fn hash(&self) -> SourceHash {

@@ -1,0 +1,267 @@
+//! Packages of this node as one of many: held on disk, judged by its own keys, served to others.
+//!
+//! `hold` is what every member does before it runs or stores a source: pull what is missing from
+//! whoever has it, keep it under its hash, and let this node's own authority say whether it is
+//! trusted. Not trusted is a state with a reason, not an error: such a package is stored and
+//! served, never parsed or run, and judged anew when the key files change.
+//! Not here: which members are to hold what (`fleet`), the files themselves (`store`).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use package::Verified;
+use protocol::{NodeId, SourceHash};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use transport::bulk::GetFault;
+
+use crate::authority::SourceAuthority;
+use crate::store::{PackageStore, StoreError};
+
+mod line;
+pub(crate) use line::Dial;
+use line::Holders;
+
+mod pull;
+
+mod serve;
+
+/// Transfers that a node serves at a time; a getter beyond them is told to go on with another.
+const SERVED_AT_ONCE: usize = 4;
+
+/// How often the key files are looked at.
+const KEYS_LOOK: Duration = Duration::from_secs(2);
+
+/// The packages of a node.
+#[derive(Debug)]
+pub(crate) struct Packages {
+    store: PackageStore,
+    authority: SourceAuthority,
+    // Both held for look-ups and insertions only.
+    pulls: Mutex<HashMap<SourceHash, Arc<Pull>>>,
+    judged: Mutex<HashMap<SourceHash, Judgement>>,
+    changed: watch::Sender<u64>,
+    served: Semaphore,
+}
+
+/// One package that somebody here wants; whoever comes later waits for the same transfer.
+#[derive(Debug, Default)]
+struct Pull {
+    turn: tokio::sync::Mutex<()>,
+    holders: Mutex<Holders>,
+}
+
+/// What the own keys, as they were then, said of a package.
+#[derive(Debug, Clone)]
+struct Judgement {
+    keys: SourceHash,
+    distrust: Option<String>,
+}
+
+/// A package that is held here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Why no own key validates it; `None`: it is trusted.
+    pub(crate) distrust: Option<String>,
+}
+
+/// A package that could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HoldFault {
+    /// Nobody brought it.
+    #[error("package {} could not be pulled: {}", hash.short(), line::told(fault))]
+    Pull {
+        /// Which.
+        hash: SourceHash,
+        /// Why not.
+        fault: GetFault,
+    },
+    /// It has another length than the registry says.
+    #[error("package {} has {found} bytes here; {wanted} are known", hash.short())]
+    Length {
+        /// Which.
+        hash: SourceHash,
+        /// Bytes of the file.
+        found: u64,
+        /// Bytes known.
+        wanted: u64,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A task of it ended by a bug.
+    #[error("a task of the package store ended early")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl Packages {
+    /// Over this store, with the keys of this authority.
+    pub(crate) fn new(store: PackageStore, authority: SourceAuthority) -> Self {
+        Self {
+            store,
+            authority,
+            pulls: Mutex::default(),
+            judged: Mutex::default(),
+            changed: watch::Sender::new(0),
+            served: Semaphore::new(SERVED_AT_ONCE),
+        }
+    }
+
+    /// Gets a package unless it is here, keeps it durably and judges it by the own keys.
+    ///
+    /// # Errors
+    /// [`HoldFault`]; what had come of it is gone then.
+    pub(crate) async fn hold<D: Dial>(
+        &self,
+        dial: &D,
+        hash: SourceHash,
+        bytes: u64,
+        holders: &[NodeId],
+    ) -> Result<Held, HoldFault> {
+        if !self.has(hash) {
+            let pull = self.pull_of(hash);
+            pull.lock_holders().add(holders);
+            let _turn = pull.turn.lock().await;
+            if !self.has(hash) {
+                let pulled = self.bring(dial, hash, bytes, &pull).await;
+                self.forget_pull(hash);
+                pulled?;
+            }
+        }
+        let found = self.store.length(hash).unwrap_or(bytes);
+        if found != bytes {
+            return Err(HoldFault::Length {
+                hash,
+                found,
+                wanted: bytes,
+            });
+        }
+        let distrust = self.judge(hash).await?;
+        Ok(Held { distrust })
+    }
+
+    /// Whether the package lies in the store, whole.
+    pub(crate) fn has(&self, hash: SourceHash) -> bool {
+        self.store.path(hash).is_file()
+    }
+
+    /// Those of `named` that are held here, and those among them that are not trusted.
+    pub(crate) fn report(
+        &self,
+        named: &BTreeSet<SourceHash>,
+    ) -> (Vec<SourceHash>, Vec<(SourceHash, String)>) {
+        let held: Vec<_> = named.iter().copied().filter(|h| self.has(*h)).collect();
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let distrusted = held.iter().filter_map(|hash| {
+            let distrust = judged.get(hash)?.distrust.clone()?;
+            Some((*hash, distrust))
+        });
+        let distrusted = distrusted.collect();
+        (held, distrusted)
+    }
+
+    /// Moves when a package has come or is judged otherwise than before.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// What the own keys say of a held package: `None` is trusted. Judged once for the keys there
+    /// are.
+    pub(crate) async fn judge(&self, hash: SourceHash) -> Result<Option<String>, HoldFault> {
+        let (authority, path) = (self.authority.clone(), self.store.path(hash));
+        let known = self.judged().get(&hash).cloned();
+        let judging = move || {
+            let keys = authority.mark();
+            if let Some(known) = known.filter(|known| known.keys == keys) {
+                return known;
+            }
+            let distrust = match authority.verify(&path) {
+                Ok(trusted) if Verified::hash(&trusted.verified) == hash => None,
+                Ok(_) => Some(format!("the store's file for {} is damaged", hash.short())),
+                Err(error) => Some(error.to_string()),
+            };
+            Judgement { keys, distrust }
+        };
+        let judgement = tokio::task::spawn_blocking(judging).await?;
+        let distrust = judgement.distrust.clone();
+        let before = self.judged().insert(hash, judgement);
+        if before.is_none_or(|before| before.distrust != distrust) {
+            self.changed.send_modify(|times| *times += 1);
+            if let Some(reason) = &distrust {
+                tracing::warn!(hash = %hash.short(), reason, "package held, not trusted here");
+            }
+        }
+        Ok(distrust)
+    }
+
+    /// Judges the held packages that the registry names, at the start and whenever a key file
+    /// changes; runs until `shutdown`.
+    pub(crate) async fn follow_keys(
+        &self,
+        named: impl Fn() -> BTreeSet<SourceHash>,
+        shutdown: CancellationToken,
+    ) {
+        let mut last = None;
+        loop {
+            let authority = self.authority.clone();
+            let mark = tokio::task::spawn_blocking(move || authority.mark()).await;
+            if let Ok(mark) = mark
+                && last.replace(mark) != Some(mark)
+            {
+                for hash in named().into_iter().filter(|hash| self.has(*hash)) {
+                    if let Err(fault) = self.judge(hash).await {
+                        tracing::warn!(%fault, "a held package was not judged");
+                    }
+                }
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(KEYS_LOOK) => {}
+            }
+        }
+    }
+
+    /// Forgets what was thought of a package that is removed.
+    pub(crate) fn forget(&self, hash: SourceHash) {
+        self.judged().remove(&hash);
+    }
+
+    async fn bring<D: Dial>(
+        &self,
+        dial: &D,
+        hash: SourceHash,
+        bytes: u64,
+        pull: &Pull,
+    ) -> Result<(), HoldFault> {
+        let file = self.store.incoming()?;
+        let arrived = pull::pull(dial, hash, bytes, pull, file).await?;
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.keep(arrived)).await??;
+        self.changed.send_modify(|times| *times += 1);
+        Ok(())
+    }
+
+    fn judged(&self) -> std::sync::MutexGuard<'_, HashMap<SourceHash, Judgement>> {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pull_of(&self, hash: SourceHash) -> Arc<Pull> {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(pulls.entry(hash).or_default())
+    }
+
+    fn forget_pull(&self, hash: SourceHash) {
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        pulls.remove(&hash);
+    }
+}
+
+impl Pull {
+    fn lock_holders(&self) -> std::sync::MutexGuard<'_, Holders> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
