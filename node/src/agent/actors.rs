@@ -29,7 +29,7 @@ const KILL_AGAIN: Duration = Duration::from_millis(100);
 
 /// The table of a node's actors.
 #[derive(Debug, Default)]
-pub(super) struct Actors {
+pub(crate) struct Actors {
     // Never held across an await: every use is a look-up or an insertion.
     table: Mutex<Table>,
 }
@@ -55,7 +55,7 @@ struct Actor {
 
 /// How far an actor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     Starting,
     Running,
     Failed(ActorFailure),
@@ -64,14 +64,14 @@ pub(super) enum Stage {
 
 /// An actor to be started.
 #[derive(Debug, Clone)]
-pub(super) struct Birth {
-    pub(super) actor: ActorId,
-    pub(super) parent: ActorId,
-    pub(super) origin: Origin,
-    pub(super) class: String,
-    pub(super) global_name: Option<String>,
-    pub(super) requirements: Option<String>,
-    pub(super) slot: Option<SlotId>,
+pub(crate) struct Birth {
+    pub(crate) actor: ActorId,
+    pub(crate) parent: ActorId,
+    pub(crate) origin: Origin,
+    pub(crate) class: String,
+    pub(crate) global_name: Option<String>,
+    pub(crate) requirements: Option<String>,
+    pub(crate) slot: Option<SlotId>,
 }
 
 impl Actors {
@@ -80,22 +80,22 @@ impl Actors {
     }
 
     /// The actor that has this name on this node.
-    pub(super) fn named(&self, name: &str) -> Option<ActorId> {
+    pub(crate) fn named(&self, name: &str) -> Option<ActorId> {
         self.table().names.get(name).copied()
     }
 
     /// The source of an actor's code, if it is one of a loaded source.
-    pub(super) fn source_of(&self, actor: ActorId) -> Option<SourceHash> {
+    pub(crate) fn source_of(&self, actor: ActorId) -> Option<SourceHash> {
         self.table().actors.get(&actor)?.source
     }
 
     /// The class of an actor, if it lives here.
-    pub(super) fn class_of(&self, actor: ActorId) -> Option<String> {
+    pub(crate) fn class_of(&self, actor: ActorId) -> Option<String> {
         Some(self.table().actors.get(&actor)?.class.clone())
     }
 
     /// All actors of a source.
-    pub(super) fn of_source(&self, source: SourceHash) -> Vec<ActorId> {
+    pub(crate) fn of_source(&self, source: SourceHash) -> Vec<ActorId> {
         let table = self.table();
         let of_source = table
             .actors
@@ -105,12 +105,12 @@ impl Actors {
     }
 
     /// All actors.
-    pub(super) fn all(&self) -> Vec<ActorId> {
+    pub(crate) fn all(&self) -> Vec<ActorId> {
         self.table().actors.keys().copied().collect()
     }
 
     /// How far an actor is, as it moves; `None`: not in the table (any more).
-    pub(super) fn stage(&self, actor: ActorId) -> Option<watch::Receiver<Stage>> {
+    pub(crate) fn stage(&self, actor: ActorId) -> Option<watch::Receiver<Stage>> {
         Some(self.table().actors.get(&actor)?.stage.subscribe())
     }
 
@@ -153,25 +153,25 @@ impl Actors {
         }
     }
 
-    pub(super) fn started(&self, id: ActorId) {
+    pub(crate) fn started(&self, id: ActorId) {
         self.update(id, |actor| {
             actor.connected = true;
             actor.stage.send_replace(Stage::Running);
         });
     }
 
-    pub(super) fn start_failed(&self, id: ActorId, failure: ActorFailure) {
+    pub(crate) fn start_failed(&self, id: ActorId, failure: ActorFailure) {
         self.update(id, |actor| {
             actor.connected = true;
             actor.stage.send_replace(Stage::Failed(failure));
         });
     }
 
-    pub(super) fn exiting(&self, id: ActorId) {
+    pub(crate) fn exiting(&self, id: ActorId) {
         self.update(id, |actor| actor.exiting = true);
     }
 
-    pub(super) fn disconnected(&self, id: ActorId) {
+    pub(crate) fn disconnected(&self, id: ActorId) {
         self.update(id, |actor| {
             actor.connected = true;
             actor.disconnected.send_replace(true);
@@ -180,7 +180,7 @@ impl Actors {
 
     /// Whether a step is to reach its actor now: false when it did already, `None` when there is
     /// no such actor that runs. An actor gets OnLoad once, whoever orders it.
-    pub(super) fn first_time(&self, mut key: StepKey) -> Option<bool> {
+    pub(crate) fn first_time(&self, mut key: StepKey) -> Option<bool> {
         if key.step == StepName::OnLoad {
             key.rollout = None;
         }
@@ -200,7 +200,7 @@ impl Actors {
 
 impl Node {
     /// Puts an actor into the table and lets the router expect it; false: it is there already.
-    pub(super) fn announce(&self, birth: &Birth, token: &str) -> bool {
+    pub(crate) fn announce(&self, birth: &Birth, token: &str) -> bool {
         if !self.actors.insert(birth) {
             return false;
         }
@@ -220,7 +220,7 @@ impl Node {
     }
 
     /// Starts an actor's process and waits until it stands.
-    pub(super) async fn give_birth(self: &Arc<Self>, birth: Birth) -> Result<(), ActorFailure> {
+    pub(crate) async fn give_birth(self: &Arc<Self>, birth: Birth) -> Result<(), ActorFailure> {
         let token = hex::encode(rand::random::<[u8; 16]>());
         if self.announce(&birth, &token) {
             self.bring_up(birth, token).await
@@ -230,7 +230,7 @@ impl Node {
     }
 
     /// Starts the process of an announced actor and waits until it stands.
-    pub(super) async fn bring_up(
+    pub(crate) async fn bring_up(
         self: &Arc<Self>,
         birth: Birth,
         token: String,
@@ -280,7 +280,7 @@ impl Node {
     }
 
     /// Waits until an actor stands, or is known not to.
-    pub(super) async fn stands(&self, actor: ActorId) -> Result<(), ActorFailure> {
+    pub(crate) async fn stands(&self, actor: ActorId) -> Result<(), ActorFailure> {
         let died = || ActorFailure {
             code: FailureCode::ProcessDied,
             message: "its process ended before it stood".to_owned(),
@@ -306,7 +306,7 @@ impl Node {
     }
 
     /// Settles the end of an actor's process.
-    pub(super) async fn settle(self: &Arc<Self>, end: WorkerEnded) {
+    pub(crate) async fn settle(self: &Arc<Self>, end: WorkerEnded) {
         let id = end.actor;
         if let Some(mut gone) = self.actors.last_bytes(id) {
             let in_time = tokio::time::timeout(LAST_BYTES, gone.wait_for(|gone| *gone)).await;
@@ -399,7 +399,7 @@ impl Node {
     }
 
     /// Asks an actor to exit, children included, and waits; kills it after `grace`.
-    pub(super) async fn exit(&self, actor: ActorId, grace: Duration) {
+    pub(crate) async fn exit(&self, actor: ActorId, grace: Duration) {
         let Some(mut stage) = self.actors.stage(actor) else {
             return;
         };

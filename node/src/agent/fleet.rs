@@ -17,14 +17,14 @@ use super::node::{Node, stamp};
 
 /// This node as the one that the leader orders about.
 #[derive(Debug)]
-pub(super) struct LocalFleet {
+pub(crate) struct LocalFleet {
     node: Arc<Node>,
     bound: watch::Receiver<u64>,
 }
 
 impl LocalFleet {
     /// A fleet of one node, whose binder says in `bound` which index it has applied.
-    pub(super) fn new(node: Arc<Node>, bound: watch::Receiver<u64>) -> Self {
+    pub(crate) fn new(node: Arc<Node>, bound: watch::Receiver<u64>) -> Self {
         Self { node, bound }
     }
 }

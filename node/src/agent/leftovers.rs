@@ -15,7 +15,7 @@ use crate::store::PackageStore;
 
 /// Packages that loads in progress need.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pins {
+pub(crate) struct Pins {
     // Held for a look-up or an insertion only.
     pinned: Arc<Mutex<HashMap<SourceHash, usize>>>,
     // Held while one source is cleared away, so that a load of the same bytes comes after.
@@ -24,13 +24,13 @@ pub(super) struct Pins {
 
 /// Keeps a package from being cleared away.
 #[derive(Debug)]
-pub(super) struct Pin {
+pub(crate) struct Pin {
     pins: Pins,
     hash: SourceHash,
 }
 
 impl Pins {
-    pub(super) async fn pin(&self, hash: SourceHash) -> Pin {
+    pub(crate) async fn pin(&self, hash: SourceHash) -> Pin {
         let _turn = self.clearing.lock().await;
         *self.table().entry(hash).or_default() += 1;
         let pins = self.clone();
@@ -60,7 +60,7 @@ impl Drop for Pin {
 
 impl Node {
     /// Clears a source away, unless it is loaded or being loaded.
-    pub(super) async fn clear_away(&self, hash: SourceHash) {
+    pub(crate) async fn clear_away(&self, hash: SourceHash) {
         let _turn = self.pins.clearing.lock().await;
         let named = self.replica.read(|state| state.sources.contains_key(&hash));
         if named || self.pins.is_pinned(hash) {
@@ -76,12 +76,12 @@ impl Node {
 }
 
 /// The sources that the registry names.
-pub(super) fn named(state: &State) -> BTreeSet<SourceHash> {
+pub(crate) fn named(state: &State) -> BTreeSet<SourceHash> {
     state.sources.keys().copied().collect()
 }
 
 /// Clears away what a run before left behind; blocks. Nothing may use the store yet.
-pub(super) fn sweep(state: &Path, store: &PackageStore, named: &BTreeSet<SourceHash>) {
+pub(crate) fn sweep(state: &Path, store: &PackageStore, named: &BTreeSet<SourceHash>) {
     let mut stale: BTreeSet<_> = store.sweep(named).into_iter().collect();
     let unpacked = folder_of(state, &SourceHash::default());
     let entries = unpacked.parent().and_then(|folder| folder.read_dir().ok());

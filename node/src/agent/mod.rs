@@ -12,15 +12,15 @@ pub use boot::{Agent, Options, StartError};
 mod identity;
 pub use identity::IdentityError;
 
-mod node;
+pub(crate) mod node;
 pub use node::Patience;
 
 mod rights;
 
-mod actors;
+pub(crate) mod actors;
 mod binder;
 mod events;
-mod fleet;
-mod leftovers;
-mod requests;
-mod sources;
+pub(crate) mod fleet;
+pub(crate) mod leftovers;
+pub(crate) mod requests;
+pub(crate) mod sources;

@@ -21,27 +21,27 @@ use crate::store::PackageStore;
 
 /// The parts of a node; one per process, shared by its tasks.
 #[derive(Debug)]
-pub(super) struct Node {
-    pub(super) id: NodeId,
-    pub(super) incarnation: Incarnation,
-    pub(super) port: u16,
-    pub(super) directory: Directory,
-    pub(super) settings: Settings,
-    pub(super) warnings: Vec<String>,
-    pub(super) authority: SourceAuthority,
-    pub(super) store: PackageStore,
-    pub(super) sources: Sources,
-    pub(super) hosting: Hosting,
-    pub(super) router: RouterHandle,
-    pub(super) serials: Arc<Serials>,
-    pub(super) actors: Actors,
-    pub(super) pins: Pins,
-    pub(super) replica: Arc<Consensus>,
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) port: u16,
+    pub(crate) directory: Directory,
+    pub(crate) settings: Settings,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) authority: SourceAuthority,
+    pub(crate) store: PackageStore,
+    pub(crate) sources: Sources,
+    pub(crate) hosting: Hosting,
+    pub(crate) router: RouterHandle,
+    pub(crate) serials: Arc<Serials>,
+    pub(crate) actors: Actors,
+    pub(crate) pins: Pins,
+    pub(crate) replica: Arc<Consensus>,
     /// Set once, right after the fleet has been built over this node.
-    pub(super) director: OnceLock<Director<Consensus, LocalFleet>>,
-    pub(super) tasks: TaskTracker,
-    pub(super) patience: Patience,
-    pub(super) shutdown: CancellationToken,
+    pub(crate) director: OnceLock<Director<Consensus, LocalFleet>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) patience: Patience,
+    pub(crate) shutdown: CancellationToken,
 }
 
 /// How long a node waits for actors.
@@ -64,18 +64,18 @@ impl Default for Patience {
 
 impl Node {
     /// A fresh address for a top-level actor.
-    pub(super) fn fresh_actor(&self) -> ActorId {
+    pub(crate) fn fresh_actor(&self) -> ActorId {
         ActorId::allot(self.incarnation, self.serials.single())
     }
 
     /// The capabilities of this node, a dictionary literal.
-    pub(super) fn capabilities(&self) -> String {
+    pub(crate) fn capabilities(&self) -> String {
         self.sources.capabilities()
     }
 }
 
 /// The wall clock.
-pub(super) fn stamp() -> Stamp {
+pub(crate) fn stamp() -> Stamp {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -24,7 +24,7 @@ use crate::store::PackageStore;
 
 /// The sources of a node as far as they can run here.
 #[derive(Debug)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     state: PathBuf,
     policy: PythonPolicy,
     python_path: Vec<PathBuf>,
@@ -37,25 +37,25 @@ pub(super) struct Sources {
 
 /// A source that can be imported.
 #[derive(Debug, Clone)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     setup: OriginSetup,
     notes: Vec<String>,
 }
 
 /// What [`Sources`] needs to know.
 #[derive(Debug)]
-pub(super) struct SourcesConfig {
-    pub(super) state: PathBuf,
-    pub(super) policy: PythonPolicy,
-    pub(super) python_path: Vec<PathBuf>,
-    pub(super) other_capabilities: Value,
-    pub(super) port: u16,
-    pub(super) start_ms: u64,
+pub(crate) struct SourcesConfig {
+    pub(crate) state: PathBuf,
+    pub(crate) policy: PythonPolicy,
+    pub(crate) python_path: Vec<PathBuf>,
+    pub(crate) other_capabilities: Value,
+    pub(crate) port: u16,
+    pub(crate) start_ms: u64,
 }
 
 impl Sources {
     /// No source is ready yet.
-    pub(super) fn new(config: SourcesConfig) -> Self {
+    pub(crate) fn new(config: SourcesConfig) -> Self {
         let SourcesConfig {
             state,
             policy,
@@ -75,7 +75,7 @@ impl Sources {
 
     /// The interpreter for a group's actors, and for the node itself without a group; resolved
     /// once. Blocks the first time.
-    pub(super) fn interpreter(&self, group: Option<&str>) -> Result<Interpreter, String> {
+    pub(crate) fn interpreter(&self, group: Option<&str>) -> Result<Interpreter, String> {
         let program = self
             .policy
             .choose(group)
@@ -91,7 +91,7 @@ impl Sources {
     }
 
     /// The node's capabilities, a dictionary literal.
-    pub(super) fn capabilities(&self) -> String {
+    pub(crate) fn capabilities(&self) -> String {
         let mut capabilities = self.own_capabilities.clone();
         if let (Value::Dict(entries), Ok(python)) = (&mut capabilities, self.interpreter(None)) {
             let numbers = [python.version.0, python.version.1, python.version.2];
@@ -103,7 +103,7 @@ impl Sources {
     }
 
     /// Why the actors of a source import one by one, if they do.
-    pub(super) fn note(&self, source: SourceHash) -> Option<String> {
+    pub(crate) fn note(&self, source: SourceHash) -> Option<String> {
         self.notes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -112,13 +112,13 @@ impl Sources {
     }
 
     /// Whether the unpacked source has this module.
-    pub(super) fn has_module(&self, source: SourceHash, module: &str) -> bool {
+    pub(crate) fn has_module(&self, source: SourceHash, module: &str) -> bool {
         let path = folder_of(&self.state, &source).join(module.replace('.', "/"));
         path.with_extension("py").is_file() || path.join("__init__.py").is_file()
     }
 
     /// Forgets a source that is no longer loaded, its forkserver and unpacked files included.
-    pub(super) async fn forget(&self, hosting: &Hosting, source: SourceHash) {
+    pub(crate) async fn forget(&self, hosting: &Hosting, source: SourceHash) {
         self.ready
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -136,7 +136,7 @@ impl Sources {
     }
 
     /// Makes an origin's code ready to run actors.
-    pub(super) async fn set_up(&self, node: &Node, origin: &Origin) -> Result<(), ActorFailure> {
+    pub(crate) async fn set_up(&self, node: &Node, origin: &Origin) -> Result<(), ActorFailure> {
         let Origin::Source(hash) = origin else {
             return Ok(());
         };
@@ -164,7 +164,7 @@ impl Sources {
     }
 
     /// Imports a source's classes and evaluates their checks against this node's capabilities.
-    pub(super) async fn preflight(
+    pub(crate) async fn preflight(
         &self,
         node: &Node,
         source: SourceHash,
