@@ -62,12 +62,21 @@ impl Application {
     }
 
     /// Lays out the sources of a version; returns their folder and the `.tli`.
-    pub(crate) fn lay_out(&self, version: &str, folder: &Path, journal: &Path) -> (PathBuf, PathBuf) {
+    pub(crate) fn lay_out(
+        &self,
+        version: &str,
+        folder: &Path,
+        journal: &Path,
+    ) -> (PathBuf, PathBuf) {
         let group = &self.group;
         let sources = folder.join(format!("{group}-{version}"));
         let package = sources.join(group);
         fs::create_dir_all(&package).unwrap();
-        fs::write(package.join("__init__.py"), format!("VERSION = {version:?}\n")).unwrap();
+        fs::write(
+            package.join("__init__.py"),
+            format!("VERSION = {version:?}\n"),
+        )
+        .unwrap();
         fs::write(package.join("main.py"), MAIN.replace("GROUP", group)).unwrap();
         if self.ballast_bytes > 0 {
             let mut ballast = vec![0; self.ballast_bytes];
@@ -80,7 +89,10 @@ impl Application {
     }
 
     fn tli(&self, journal: &Path) -> String {
-        let message = format!("'Message': ('journal', {:?})", journal.display().to_string());
+        let message = format!(
+            "'Message': ('journal', {:?})",
+            journal.display().to_string()
+        );
         let requirements = self.requirements.iter();
         let requirements: String = requirements
             .map(|literal| format!(", 'Requirements': {literal}"))

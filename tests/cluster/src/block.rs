@@ -79,7 +79,10 @@ impl Block {
 
 fn last_octet(node: Node) -> u8 {
     let last = u8::try_from(node.0 + 1).unwrap_or(u8::MAX);
-    assert!(last <= NODES_MAX, "a scenario has room for {NODES_MAX} nodes");
+    assert!(
+        last <= NODES_MAX,
+        "a scenario has room for {NODES_MAX} nodes"
+    );
     last
 }
 

@@ -90,7 +90,7 @@ impl Condition {
     /// What was seen instead.
     pub fn look(&self, scene: &Scene) -> Seen {
         match self {
-            Self::Serves(node) => document(scene, *node, "cluster status --stale").map(|_| ()),
+            Self::Serves(node) => document(scene, *node, "dead-letters").map(|_| ()),
             Self::Up { on, count } => {
                 let members = members(scene, *on)?;
                 let states = members.iter().map(|it| &it["state"]);
@@ -110,7 +110,9 @@ impl Condition {
             Self::LedBy { on, any } => {
                 let status = document(scene, *on, "cluster status")?;
                 let is_one = any.iter().any(|node| status["leader"] == node.to_string());
-                is_one.then_some(()).ok_or_else(|| format!("leader {}", status["leader"]))
+                is_one
+                    .then_some(())
+                    .ok_or_else(|| format!("leader {}", status["leader"]))
             }
             Self::Answers {
                 on,
@@ -172,7 +174,9 @@ fn document(scene: &Scene, on: Node, line: &str) -> Result<Value, String> {
 
 fn same<T: PartialEq + fmt::Debug>(seen: T, wanted: T, all: &[Value]) -> Seen {
     let is_so = seen == wanted;
-    is_so.then_some(()).ok_or_else(|| format!("{seen:?} in {}", shown(all)))
+    is_so
+        .then_some(())
+        .ok_or_else(|| format!("{seen:?} in {}", shown(all)))
 }
 
 fn shown(values: &[Value]) -> String {

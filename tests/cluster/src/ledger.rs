@@ -228,7 +228,10 @@ mod tests {
         ];
         let account = balance(&ledger, "1 1.0 a\n2 1.0 a\n3 2.0 a\n4 2.0 a\n5 2.0 a\n");
         account.assert_nothing_lost();
-        assert_eq!((account.answered_count(), account.answered_by("2.0")), (4, 2));
+        assert_eq!(
+            (account.answered_count(), account.answered_by("2.0")),
+            (4, 2)
+        );
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::os::unix::process::CommandExt;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use node::directory::Directory;
 
 use crate::name::Node;
 use crate::program::director;
@@ -124,12 +123,6 @@ impl Process {
             watchdog.drop_group(child.id());
         }
         true
-    }
-
-    /// The control socket of the node that runs now.
-    pub(crate) fn socket(&self) -> Option<PathBuf> {
-        let places = Directory::at(&self.folder).find_node(0);
-        places.into_iter().next().map(|place| place.socket)
     }
 
     fn pid(&self) -> Option<Pid> {

@@ -73,9 +73,16 @@ impl Ran {
     /// How it ended, in a line.
     #[must_use]
     pub fn shown(&self) -> String {
-        let code = self.code.map_or("killed at the limit".to_owned(), |code| format!("exit {code}"));
+        let code = match self.code {
+            Some(code) => format!("exit {code}"),
+            None => "killed at the limit".to_owned(),
+        };
         let said = [&self.stdout, &self.stderr].map(|text| first_line(text));
-        format!("{code} after {} ms: {}", self.took.as_millis(), said.join(" | "))
+        format!(
+            "{code} after {} ms: {}",
+            self.took.as_millis(),
+            said.join(" | ")
+        )
     }
 }
 

@@ -64,12 +64,17 @@ impl Scene {
     #[must_use]
     pub fn set(plan: Plan) -> Self {
         let block = Block::take().expect("Linux, with all of 127.0.0.0/8 on its loopback");
-        let addresses: Vec<_> = (0..plan.nodes).map(|index| block.node(Node(index))).collect();
+        let addresses: Vec<_> = (0..plan.nodes)
+            .map(|index| block.node(Node(index)))
+            .collect();
         let find = move |node: Node| listens_at(*addresses.get(node.0)?);
         let seed = seed();
         let relay = Relay::open(block.clone(), plan.nodes, seed, Arc::new(find));
         let relay = relay.expect("the relay binds its addresses");
-        let folder = tempfile::Builder::new().prefix("cluster-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("cluster-")
+            .tempdir()
+            .unwrap();
         let lay_out = |index| {
             let node = Node(index);
             let (address, front) = (block.node(node), relay.front(node));
@@ -89,7 +94,9 @@ impl Scene {
             application: plan.application,
             folder: Some(folder),
         };
-        scene.timeline.tell(format!("scene of {} nodes, seed {seed}", scene.nodes));
+        scene
+            .timeline
+            .tell(format!("scene of {} nodes, seed {seed}", scene.nodes));
         scene
     }
 
@@ -116,7 +123,8 @@ impl Scene {
         let begun = Instant::now();
         while let Err(seen) = look() {
             if begun.elapsed() > limit {
-                self.timeline.tell(format!("in vain: {because}; seen: {seen}"));
+                self.timeline
+                    .tell(format!("in vain: {because}; seen: {seen}"));
                 panic!("waited {limit:?} in vain: {because}; seen: {seen}");
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -208,7 +216,9 @@ impl Scene {
         let ran = self.run_words(node, &words, Duration::from_secs(10));
         let status: Value = serde_json::from_str(&ran.stdout).ok()?;
         let leader = status["leader"].as_str()?;
-        let found = (0..self.nodes).map(Node).find(|it| it.to_string() == leader)?;
+        let found = (0..self.nodes)
+            .map(Node)
+            .find(|it| it.to_string() == leader)?;
         self.runs(found).then_some(found)
     }
 
@@ -238,7 +248,9 @@ impl Scene {
         fs::create_dir_all(&packages).unwrap();
         let key = packages.join("signing.pem");
         fs::write(&key, private_key).unwrap();
-        let (sources, tli) = self.application.lay_out(version, &packages, &self.journal());
+        let (sources, tli) = self
+            .application
+            .lay_out(version, &packages, &self.journal());
         let line = format!(
             "gensrc {group} {key} {sources} version:{version} tli:{tli} {group}/*",
             group = self.group(),
@@ -306,15 +318,21 @@ impl Scene {
     fn print_timeline(&self) {
         let logs: Vec<_> = {
             let cast = self.cast();
-            let log = |(index, process): (usize, &Process)| (Node(index).to_string(), process.log());
+            let log =
+                |(index, process): (usize, &Process)| (Node(index).to_string(), process.log());
             cast.processes.iter().enumerate().map(log).collect()
         };
-        let logs = logs.iter().map(|(name, path)| (name.clone(), path.as_path()));
+        let logs = logs
+            .iter()
+            .map(|(name, path)| (name.clone(), path.as_path()));
         let text = self.timeline.merged(logs);
         let lines: Vec<_> = text.lines().collect();
         let begin = lines.len().saturating_sub(LINES_SHOWN);
         let kept = keep(&text);
-        eprintln!("the last of {} lines of the timeline ({kept}):", lines.len());
+        eprintln!(
+            "the last of {} lines of the timeline ({kept}):",
+            lines.len()
+        );
         lines[begin..].iter().for_each(|line| eprintln!("{line}"));
     }
 }

@@ -24,9 +24,8 @@ struct Line {
 /// As the nodes' logs write it.
 fn stamp() -> String {
     let now = OffsetDateTime::from(SystemTime::now());
-    let format = format_description!(
-        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z"
-    );
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
     now.format(format).unwrap()
 }
 
@@ -96,7 +95,8 @@ mod tests {
         };
         let a = log(
             "a",
-            "2020-01-01T00:00:01.000000Z  INFO one\n  more\n2020-01-01T00:00:03.000000Z  INFO three\n",
+            "2020-01-01T00:00:01.000000Z  INFO one\n  more\n\
+             2020-01-01T00:00:03.000000Z  INFO three\n",
         );
         let b = log("b", "2020-01-01T00:00:02.000000Z  WARN two\n");
         let timeline = Timeline::default();

@@ -194,7 +194,10 @@ fn end(number: u64, asked: Result<Reply, AskEnd>) -> End {
 /// `(7, '1.0', 'a')`
 fn read(number: u64, text: &str) -> End {
     let inner = text.trim_start_matches('(').trim_end_matches(')');
-    let words: Vec<_> = inner.split(", ").map(|word| word.trim_matches('\'')).collect();
+    let words: Vec<_> = inner
+        .split(", ")
+        .map(|word| word.trim_matches('\''))
+        .collect();
     match words.as_slice() {
         [answered, version, node] if *answered == number.to_string() => End::Answered {
             version: (*version).to_owned(),

@@ -22,7 +22,7 @@ while read -r word group; do
     done) exit 0 ;;
   esac
 done
-for group in $groups; do kill -9 -- \"-$group\"; done";
+for group in $groups; do kill -s KILL -- \"-$group\"; done";
 
 impl Watchdog {
     pub(crate) fn new() -> Self {

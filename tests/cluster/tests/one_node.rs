@@ -43,7 +43,11 @@ fn a_killed_node_starts_with_what_was_active() {
 fn a_stopped_process_answers_nobody_until_it_goes_on() {
     let scene = Scene::with(1);
     scene.play(&[Op::Start(A), Op::load(A, "1.0"), Op::Pause(A)]);
-    assert!(scene.ask_within(A, "Desk", "'where'", Duration::from_millis(500)).is_err());
+    assert!(
+        scene
+            .ask_within(A, "Desk", "'where'", Duration::from_millis(500))
+            .is_err()
+    );
     scene.play(&[Op::Continue(A)]);
     assert_eq!(scene.ask(A, "Desk", "'where'").unwrap(), "('1.0', 'a')");
 }

@@ -85,6 +85,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("package", &["protocol", "pyliteral"]),
     ("protocol", &[]),
     ("pyliteral", &[]),
+    ("cluster", &["node", "protocol"]),
     ("xtask", &[]),
 ];
 

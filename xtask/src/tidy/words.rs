@@ -36,7 +36,15 @@ const BANNED: &[Banned] = &[
         ..banned("tls", "package or archive")
     },
     Banned {
-        fine_in: &["cli/", "tests/cluster/", "bench/"],
+        fine_in: &[
+            "cli/",
+            "tests/cluster/",
+            "bench/",
+            // The requests of the command group, and who answers them.
+            "protocol/src/control",
+            "node/src/cluster",
+            "node/src/lib.rs",
+        ],
         ..banned(
             "cluster",
             "convention; cluster is the command group and the test harness",

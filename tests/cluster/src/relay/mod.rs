@@ -9,7 +9,7 @@ mod weather;
 pub use weather::Weather;
 
 mod sky;
-pub use sky::Sky;
+pub use sky::{Passed, Sky};
 
 mod front;
 use front::Front;
@@ -51,7 +51,7 @@ impl Relay {
         let sky = Arc::new(Sky::new(seed));
         let open = |index| {
             let (sky, find) = (Arc::clone(&sky), Arc::clone(&find));
-            runtime.block_on(Front::open(block, Node(index), sky, find))
+            runtime.block_on(Front::open(block.clone(), Node(index), sky, find))
         };
         let fronts = (0..count).map(open).collect::<io::Result<_>>()?;
         Ok(Self {

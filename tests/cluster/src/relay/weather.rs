@@ -118,7 +118,9 @@ mod tests {
     fn arrivals(weather: Weather, count: usize) -> Vec<Vec<Duration>> {
         let mut random = StdRng::seed_from_u64(1);
         let packets = 0..count;
-        packets.map(|_| weather.arrivals(100, &mut random)).collect()
+        packets
+            .map(|_| weather.arrivals(100, &mut random))
+            .collect()
     }
 
     #[test]
