@@ -3,8 +3,8 @@
 
 pub mod raft;
 pub use raft::{
-    Config, Consensus, FatalError, FileOpenError, Identity, Index, OpenError, ProposeError, RaftId,
-    ReadError, Start, Timing, Unavailable, Unconnected, Voter,
+    AppliedEntry, Config, Consensus, FatalError, FileOpenError, Identity, Index, OpenError,
+    ProposeError, RaftId, ReadError, Start, Timing, Unavailable, Unconnected, Voter,
 };
 
 pub mod reconcile;

@@ -11,7 +11,7 @@ use crate::control::{ActorFailure, Origin, PreparedClass};
 use crate::definition::{GroupDefinition, OnLostLease};
 use crate::id::{ActorId, Incarnation, NodeId, RolloutId, SlotId, SourceHash};
 use crate::registry::{Command, Outcome, State};
-use crate::wire::Shape;
+use crate::wire::{JoinRequest, JoinResponse, RenewRequest, RenewResponse, Shape};
 
 /// A request of one node to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub enum PeerRequest {
     CallBack {
         /// Who is to dial.
         node: NodeId,
+        /// What kind of connection is wanted.
+        link: LinkKind,
     },
     /// From the leader: dial this member.
     Dial {
@@ -65,7 +67,31 @@ pub enum PeerRequest {
         node: NodeId,
         /// Where it is.
         address: String,
+        /// What kind of connection is wanted.
+        link: LinkKind,
     },
+    /// To the leader: a session of the sender; on its stream go `SessionUp` and `SessionDown`.
+    Session(SessionOpen),
+    /// To a node with the authority's key: a new certificate for the sender's key.
+    Renew(RenewRequest),
+    /// To the leader, from a member that a joiner has found: let it in.
+    Join {
+        /// What the joiner asks.
+        request: JoinRequest,
+        /// Where it asked from, for people.
+        from: String,
+    },
+}
+
+/// Kind of a connection between two members, apart from joining.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LinkKind {
+    /// Requests and sessions.
+    Control,
+    /// Messages of actors.
+    Lane,
+    /// Packages.
+    Bulk,
 }
 
 /// Answer to a [`PeerRequest`]; the variant follows the request's.
@@ -106,6 +132,30 @@ pub enum PeerResponse {
     },
     /// It is under way.
     Done,
+    /// The new certificate.
+    Renewed(RenewResponse),
+    /// The joiner is a member.
+    Joined(JoinResponse),
+}
+
+/// What a joiner wishes to be, as the document of a `JoinRequest`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinWishes {
+    /// The id that it has drawn.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Where others reach it; empty: it only dials out.
+    pub address: String,
+    /// Whether it is willing to become a voter.
+    pub may_vote: bool,
+}
+
+/// What a new member is told, as the document of a `JoinResponse`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedTo {
+    /// Members that it may ask who leads, the leader first, and their addresses.
+    pub known: Vec<(NodeId, String)>,
 }
 
 /// An actor to be started on another node than its creator's.
@@ -295,6 +345,9 @@ pub enum SessionDown {
         lease_ms: u64,
         /// Milliseconds between two heartbeats.
         heartbeat_ms: u64,
+        /// Whether the member counted as lost: what was reported dead or placed elsewhere has to
+        /// end there.
+        was_lost: bool,
     },
     /// That heartbeat has come.
     Acknowledged {
@@ -332,4 +385,6 @@ shapes! {
     SessionOpen => "session open", 1;
     SessionUp => "session up", 1;
     SessionDown => "session down", 1;
+    JoinWishes => "join wishes", 1;
+    JoinedTo => "joined to", 1;
 }

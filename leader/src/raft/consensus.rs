@@ -23,6 +23,7 @@ use super::error::{FatalError, OpenError, ProposeError, ReadError, Unavailable};
 use super::file::{FileError, Identity, RaftFile, on_disk};
 use super::log::LogStore;
 use super::machine::{Machine, Replica};
+use super::recent::AppliedEntry;
 use super::types::{Index, TypeConfig};
 
 /// One node's part in the consensus. End it with [`Consensus::shutdown`]: dropping it only closes
@@ -188,6 +189,18 @@ impl<R: AsyncRuntime> Consensus<R> {
     /// Reads the registry as this node has applied it. Keep it short: applying waits meanwhile.
     pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         self.replica.read(read)
+    }
+
+    /// As [`Consensus::read`], with the index that the registry stands at.
+    pub fn read_at<T>(&self, read: impl FnOnce(u64, &State) -> T) -> T {
+        self.replica.read_at(read)
+    }
+
+    /// At most `count` entries applied behind `index`, in order; `None` when the first of them is
+    /// no longer kept: who wants it takes the whole registry.
+    #[must_use]
+    pub fn entries_after(&self, index: u64, count: usize) -> Option<Vec<AppliedEntry>> {
+        self.replica.entries_after(index, count)
     }
 
     /// The last applied index, as it moves; what [`Consensus::read`] shows is never older.

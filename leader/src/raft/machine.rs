@@ -19,6 +19,7 @@ use protocol::registry::{Outcome, State};
 use tokio::sync::watch;
 
 use super::file::{FileError, RaftFile, on_disk};
+use super::recent::{AppliedEntry, Recent};
 use super::snapshot::{self, Image};
 use super::types::{
     Entry, LogId, Membership, RaftId, Snapshot, SnapshotMeta, StorageError, TypeConfig,
@@ -38,6 +39,7 @@ struct Applied {
     registry: Registry,
     log_id: Option<LogId>,
     membership: Membership,
+    recent: Recent,
 }
 
 /// openraft's state machine over a [`Replica`].
@@ -61,6 +63,21 @@ impl Replica {
     pub(crate) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         let applied = self.applied.read().unwrap_or_else(PoisonError::into_inner);
         read(applied.registry.state())
+    }
+
+    /// Runs `read` on the registry and the index that it stands at.
+    pub(crate) fn read_at<T>(&self, read: impl FnOnce(u64, &State) -> T) -> T {
+        let applied = self.applied.read().unwrap_or_else(PoisonError::into_inner);
+        read(
+            applied.log_id.index().unwrap_or_default(),
+            applied.registry.state(),
+        )
+    }
+
+    /// At most `count` entries applied behind `index`, if they are still kept.
+    pub(crate) fn entries_after(&self, index: u64, count: usize) -> Option<Vec<AppliedEntry>> {
+        let applied = self.applied.read().unwrap_or_else(PoisonError::into_inner);
+        applied.recent.after(index, count)
     }
 
     /// The last applied index, as it moves.
@@ -88,6 +105,7 @@ impl Replica {
             registry: Registry::from_state(state),
             log_id,
             membership,
+            recent: Recent::default(),
         };
         drop(applied);
         self.index.send_replace(log_id.index().unwrap_or_default());
@@ -96,17 +114,21 @@ impl Replica {
     fn apply<R: AsyncRuntime>(&self, entry: Entry<R>) -> Vec<Outcome> {
         let mut applied = self.applied.write().unwrap_or_else(PoisonError::into_inner);
         applied.log_id = Some(entry.log_id);
-        let outcomes = match entry.payload {
-            EntryPayload::Blank => Vec::new(),
-            EntryPayload::Normal(commands) => commands
-                .iter()
-                .map(|command| applied.registry.apply(command))
-                .collect(),
+        let mut outcomes = Vec::new();
+        let mut done = Vec::new();
+        match entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Normal(commands) => {
+                for command in &commands {
+                    outcomes.push(applied.registry.apply(command));
+                }
+                done = commands;
+            }
             EntryPayload::Membership(membership) => {
                 applied.membership = StoredMembership::new(Some(entry.log_id), membership);
-                Vec::new()
             }
-        };
+        }
+        applied.recent.push(entry.log_id.index, done);
         drop(applied);
         self.index.send_replace(entry.log_id.index);
         outcomes
@@ -121,6 +143,7 @@ impl<R: AsyncRuntime> Machine<R> {
                 registry: Registry::new(),
                 log_id: None,
                 membership: Membership::default(),
+                recent: Recent::default(),
             })),
             index: watch::Sender::new(0),
         };

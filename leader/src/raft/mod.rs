@@ -16,6 +16,9 @@ mod batch;
 
 mod machine;
 
+mod recent;
+pub use recent::AppliedEntry;
+
 mod snapshot;
 
 mod log;
