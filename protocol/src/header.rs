@@ -36,6 +36,8 @@ pub enum FrameKind {
     Upload = 10,
     /// Node to both ends of a pair: [`crate::PathSwitchPayload`].
     PathSwitch = 11,
+    /// Node to node, right before a message to a role: the actor that the sender's node chose.
+    Via = 12,
 }
 
 /// How the payload of a message is to be read.
@@ -85,11 +87,31 @@ impl Flags {
     /// Whoever sent it may not run code here: its pickle is read by the restricted unpickler,
     /// whatever the source. The receiving node sets it; no sender may.
     pub const FOREIGN: Self = Self(32);
+    /// It came from another node. The receiving node sets it; no sender may.
+    pub const REMOTE: Self = Self(64);
+    /// Between nodes only: a third node passes it on, which nobody does twice.
+    pub const RELAYED: Self = Self(128);
+    /// Between nodes only: its credit is given back already.
+    pub const CREDITED: Self = Self(256);
+    /// What only nodes set.
+    pub const OF_NODES: Self = Self(32 | 64 | 128 | 256);
 
     /// Whether all bits of `other` are set.
     #[must_use]
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether any bit of `other` is set.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These bits without those of `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// These bits and those of `other`.
@@ -273,7 +295,7 @@ macro_rules! from_byte {
 
 from_byte!(
     FrameKind, "kind", Hello, Welcome, Message, Request, Response, Notice, Credit, Window, Marker,
-    Upload, PathSwitch
+    Upload, PathSwitch, Via
 );
 from_byte!(
     PayloadKind,
@@ -328,8 +350,11 @@ mod tests {
             Flags::RETURNED,
             Flags::NO_LITERAL,
             Flags::FOREIGN,
+            Flags::REMOTE,
+            Flags::RELAYED,
+            Flags::CREDITED,
         ];
-        assert_eq!(flags.map(|flag| flag.0), [1, 2, 4, 8, 32]);
+        assert_eq!(flags.map(|flag| flag.0), [1, 2, 4, 8, 32, 64, 128, 256]);
         let both = Flags::ASK.with(Flags::NO_LITERAL);
         assert!(both.contains(Flags::NO_LITERAL) && !both.contains(Flags::SYSTEM));
     }

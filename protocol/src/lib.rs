@@ -17,6 +17,7 @@ pub use frame::{CreditPayload, Frame, FrameError, FrameReader, PathSwitchPayload
 
 pub mod control;
 pub mod definition;
+pub mod link;
 pub use definition::GroupDefinition;
 
 pub mod registry;

@@ -72,6 +72,11 @@ pub(super) async fn from_router(node: Arc<Node>, mut events: mpsc::UnboundedRece
                 handover.stream,
                 handover.read_ahead,
             ),
+            AgentEvent::Locate { actor } => node.router.located(actor, None),
+            AgentEvent::WantLink { node } => tracing::debug!(?node, "nobody makes links"),
+            AgentEvent::LinkBroken { node, reason } => {
+                tracing::warn!(?node, %reason, "link let go")
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 
 use protocol::control::{ActorFailure, Hello, Request, Response};
-use protocol::{ActorId, Frame};
+use protocol::{ActorId, Frame, NodeId};
 use tokio::sync::mpsc;
 
 use super::config::Rights;
@@ -79,6 +79,24 @@ pub enum AgentEvent {
     Forkserver(Handover),
     /// A worker's standard output has said Hello; its token is not checked yet.
     Stdio(Handover),
+    /// Messages wait for a link to this node, which is not up; told again when they have waited
+    /// in vain.
+    WantLink {
+        /// To whom.
+        node: NodeId,
+    },
+    /// Messages wait for an actor of which nobody told where it lives; `located` answers.
+    Locate {
+        /// Which.
+        actor: ActorId,
+    },
+    /// The peer broke a rule: the router has let the link go, as after `link_down`.
+    LinkBroken {
+        /// Who.
+        node: NodeId,
+        /// What it did.
+        reason: String,
+    },
 }
 
 /// A connection that is not the router's; non-blocking.
@@ -215,4 +233,14 @@ pub struct Stats {
     pub actors: u64,
     /// Clients connected now.
     pub clients: u64,
+    /// Messages handed to links.
+    pub sent: u64,
+    /// Messages that came over links.
+    pub arrived: u64,
+    /// Messages that may be lost with a link or a node: nobody can say.
+    pub unknown: u64,
+    /// Links that are up now.
+    pub links: u64,
+    /// Actors and clients of other nodes remembered now.
+    pub proxies: u64,
 }

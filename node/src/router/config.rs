@@ -155,6 +155,12 @@ pub struct Limits {
     pub greeting_ms: u64,
     /// Time that closing waits for the last bytes to leave.
     pub closing_ms: u64,
+    /// Time that messages wait for a link, or for word on where an actor lives.
+    pub link_wait_ms: u64,
+    /// Longest time that credit and receipts are kept back from another node.
+    pub link_tick_ms: u64,
+    /// Time after which an actor or client of another node that is quiet is forgotten.
+    pub proxy_idle_ms: u64,
 }
 
 impl Default for Limits {
@@ -172,6 +178,9 @@ impl Default for Limits {
             greeting_max: 256,
             greeting_ms: 5_000,
             closing_ms: 1_000,
+            link_wait_ms: 10_000,
+            link_tick_ms: 200,
+            proxy_idle_ms: 5_000,
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use protocol::control::{DeadLetter, Response, SystemMessage};
-use protocol::{ActorId, Frame, Header, Incarnation, RoleId};
+use protocol::{ActorId, Frame, Header, Incarnation, NodeId, RoleId};
 
 use super::agent::{AgentEvent, Caller, Stats};
 use super::config::{ActorRecord, Limits, Serials};
@@ -22,6 +22,15 @@ pub(crate) use outbox::{FrameBytes, Outbox};
 mod party;
 pub(crate) use party::Meta;
 use party::{Parties, Party};
+
+mod far;
+mod link;
+use far::Far;
+mod crossing;
+mod handing;
+mod losses;
+mod news;
+mod ticks;
 
 mod arrivals;
 mod asks;
@@ -99,6 +108,45 @@ pub(crate) enum Event<'a> {
         sequence: u64,
         response: Option<Box<Response>>,
     },
+    /// Which node each run of a node belongs to; replaces what was told before.
+    Peers(Vec<(Incarnation, NodeId)>),
+    /// The actor is placed on this node (`None`: nothing is known of it any more).
+    Place {
+        actor: ActorId,
+        node: Option<NodeId>,
+    },
+    /// As [`Event::Expect`], on another node.
+    ExpectRemote {
+        record: Box<ActorRecord>,
+        node: NodeId,
+    },
+    /// The agent's answer to [`AgentEvent::Locate`].
+    Located {
+        actor: ActorId,
+        node: Option<NodeId>,
+    },
+    /// Bytes flow to and from a node.
+    LinkUp {
+        node: NodeId,
+        incarnation: Incarnation,
+    },
+    /// They flow no longer; the node runs on.
+    LinkDown {
+        node: NodeId,
+    },
+    /// The run of the node that was known is over.
+    LinkLost {
+        node: NodeId,
+        reason: String,
+    },
+    /// Whole frames came over a link.
+    LinkBytes {
+        node: NodeId,
+        batch: Vec<u8>,
+    },
+    FlushLinks {
+        ticket: u64,
+    },
     /// The router is about to end.
     Close,
     /// The moment of `poll_timeout` has come.
@@ -110,6 +158,10 @@ pub(crate) enum Event<'a> {
 pub(crate) enum Effect {
     /// Bytes wait in the outbox of this party; told once until the outbox was asked for.
     Flush(PartyId),
+    /// Frames wait for this link; told once until they were asked for.
+    FlushLink(NodeId),
+    /// Let this link go.
+    CloseLink(NodeId),
     /// End the connection of this party; its outbox is void.
     Close { party: PartyId, reason: String },
     /// Tell the agent.
@@ -152,13 +204,19 @@ pub(crate) struct Core {
     node_free_bytes: u64,
     last_number: u64,
     timeout: Option<Moment>,
+    far: Far,
     /// Wall clock at moment 0, for the stamps of dead letters.
     epoch_ms: u64,
 }
 
 impl Core {
     /// A machine that knows nobody. `key` is drawn at random by the driver.
-    pub(crate) fn new(incarnation: Incarnation, limits: Limits, key: u64, epoch_ms: u64) -> Self {
+    pub(crate) fn new(
+        (incarnation, node): (Incarnation, NodeId),
+        limits: Limits,
+        key: u64,
+        epoch_ms: u64,
+    ) -> Self {
         let hash = IdHash { key };
         Self {
             now: Moment::default(),
@@ -176,6 +234,7 @@ impl Core {
             node_free_bytes: 0,
             last_number: 0,
             timeout: None,
+            far: Far::new(node, hash),
             epoch_ms,
         }
     }
@@ -212,6 +271,7 @@ impl Core {
             } => self.respond(to, sequence, response),
             Event::Close => self.close(),
             Event::Timeout => self.handle_timeout(),
+            event => self.link_event(event),
         }
     }
 
@@ -222,7 +282,7 @@ impl Core {
 
     /// When [`Event::Timeout`] is due.
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
-        self.timeout
+        [self.timeout, self.far.tick].into_iter().flatten().min()
     }
 
     /// What waits to be written to a party; `None` when its connection is not to be used.
@@ -243,13 +303,19 @@ impl Core {
         let mut stats = self.stats;
         for (_, party) in self.parties.iter() {
             stats.waiting += party.backlog.len() as u64;
-            if party.record.is_some() {
+            if party.remote.is_some() {
+                stats.proxies += 1;
+            } else if party.record.is_some() {
                 stats.actors += 1;
             } else if party.caller.is_some() {
                 stats.clients += 1;
             }
         }
         stats.waiting += self.roles.values().map(roles::Role::n_waiting).sum::<u64>();
+        for link in self.far.links.values() {
+            stats.waiting += link.n_waiting();
+            stats.links += u64::from(link.up);
+        }
         stats
     }
 
@@ -264,6 +330,7 @@ impl Core {
         let mut alive: Vec<_> = self
             .parties
             .iter()
+            .filter(|(_, party)| party.remote.is_none())
             .filter_map(|(_, party)| party.record.clone())
             .collect();
         alive.sort_by_key(|record| record.actor);

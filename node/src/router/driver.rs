@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 use super::agent::AgentEvent;
 use super::config::{Config, Listeners};
 use super::core::{Event, PartyId};
-use super::handle::{Command, CommandSender, RouterHandle};
+use super::handle::{Command, CommandSender, NewLink, RouterHandle};
 
 mod shared;
 use shared::Shared;
@@ -26,6 +26,9 @@ use greeting::Door;
 
 mod line;
 mod linger;
+
+mod link;
+use link::LinkLine;
 
 mod cut;
 
@@ -180,9 +183,46 @@ fn carry_out_unanswered(shared: &Rc<Shared>, command: Command) {
             sequence,
             response,
         },
+        command => return carry_out_far(shared, command),
+    };
+    shared.handle(event);
+}
+
+fn carry_out_far(shared: &Rc<Shared>, command: Command) {
+    let event = match command {
+        Command::Peers(peers) => Event::Peers(peers),
+        Command::Place { actor, node } => Event::Place { actor, node },
+        Command::ExpectRemote { record, node } => Event::ExpectRemote { record, node },
+        Command::Located { actor, node } => Event::Located { actor, node },
+        Command::LinkUp(link) => return link_up(shared, *link),
+        Command::LinkDown { node } => {
+            shared.close_link(node);
+            Event::LinkDown { node }
+        }
+        Command::LinkLost { node, reason } => {
+            shared.close_link(node);
+            Event::LinkLost { node, reason }
+        }
+        Command::FlushLinks(done) => Event::FlushLinks {
+            ticket: shared.ticket(done),
+        },
         command => return answer(shared, command),
     };
     shared.handle(event);
+}
+
+fn link_up(shared: &Rc<Shared>, link: NewLink) {
+    let NewLink {
+        node,
+        incarnation,
+        outgoing,
+        incoming,
+    } = link;
+    shared.close_link(node);
+    shared.handle(Event::LinkUp { node, incarnation });
+    let line = Rc::new(LinkLine::new(outgoing));
+    shared.links.borrow_mut().insert(node, Rc::clone(&line));
+    tokio::task::spawn_local(link::serve(Rc::clone(shared), node, line, incoming));
 }
 
 /// A process has ended: what it wrote before is read first.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use protocol::control::{DeadLetter, Response, SystemMessage};
-use protocol::{ActorId, RoleId};
+use protocol::{ActorId, Incarnation, NodeId, RoleId};
 use tokio::sync::{mpsc, oneshot};
 
 use super::agent::{Gone, Stats};
@@ -125,6 +125,70 @@ impl RouterHandle {
             .unwrap_or(Err(Gone))
     }
 
+    /// Which node each run of a node belongs to, for all members of the convention; replaces what
+    /// was told before. This node's own may be among them.
+    pub fn peers(&self, peers: Vec<(Incarnation, NodeId)>) {
+        self.commands.send(Command::Peers(peers));
+    }
+
+    /// The actor is placed on this node, whoever allotted its address; `None`: forget that.
+    pub fn place(&self, actor: ActorId, node: Option<NodeId>) {
+        self.commands.send(Command::Place { actor, node });
+    }
+
+    /// As [`Self::expect`], of an actor that another node runs and expects already: what waited
+    /// for it here goes there, and its parent here hears of its end, or of its node's, once.
+    pub fn expect_remote(&self, record: ActorRecord, node: NodeId) {
+        let record = Box::new(record);
+        self.commands.send(Command::ExpectRemote { record, node });
+    }
+
+    /// Answers [`super::AgentEvent::Locate`]; `None`: no node has it, what waits becomes dead
+    /// letters.
+    pub fn located(&self, actor: ActorId, node: Option<NodeId>) {
+        self.commands.send(Command::Located { actor, node });
+    }
+
+    /// Bytes flow to and from this run of a node: what goes there comes out of the link, what
+    /// comes from there goes into it, as whole frames in their order. A link that was up before
+    /// is down; one to another run is lost.
+    #[must_use = "nothing flows without someone at the other ends"]
+    pub fn link_up(&self, node: NodeId, incarnation: Incarnation) -> Link {
+        let (outgoing, from_router) = mpsc::channel(BATCHES_OUT);
+        let (to_router, incoming) = mpsc::channel(BATCHES_IN);
+        self.commands.send(Command::LinkUp(Box::new(NewLink {
+            node,
+            incarnation,
+            outgoing,
+            incoming,
+        })));
+        Link {
+            outgoing: from_router,
+            incoming: to_router,
+        }
+    }
+
+    /// The connection broke and the node may run on. What was not handed over waits for the next
+    /// link to the same run; of what was, nobody knows: asks end as unknown. Dropping either end
+    /// of the link says the same.
+    pub fn link_down(&self, node: NodeId) {
+        self.commands.send(Command::LinkDown { node });
+    }
+
+    /// The run of the node is over: it is lost, removed or has started again. What waits for its
+    /// actors becomes dead letters, asks end, parents here hear of children there.
+    pub fn link_lost(&self, node: NodeId, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.commands.send(Command::LinkLost { node, reason });
+    }
+
+    /// Resolves when every message that went to a link before is with the other node's router, or
+    /// its link went down after it was handed over, or it became a dead letter.
+    pub async fn flush_links(&self) {
+        // An error means that the router has ended: then nothing is on its way.
+        let _ = self.ask(Command::FlushLinks).await;
+    }
+
     /// All dead letters counted, and those kept, newest last.
     pub async fn dead_letters(&self) -> (u64, Vec<DeadLetter>) {
         self.ask(Command::DeadLetters).await.unwrap_or_default()
@@ -160,6 +224,21 @@ impl RouterHandle {
         answer.await.ok()
     }
 }
+
+/// The other ends of a link's channels: batches of whole frames.
+#[derive(Debug)]
+pub struct Link {
+    /// What goes to the node; ends when the router lets the link go.
+    pub outgoing: mpsc::Receiver<Vec<u8>>,
+    /// What came from the node; each batch holds whole frames only.
+    pub incoming: mpsc::Sender<Vec<u8>>,
+}
+
+/// Batches that wait to be carried away: one is mostly at most 256 KiB.
+const BATCHES_OUT: usize = 4;
+
+/// Batches that wait for the router.
+const BATCHES_IN: usize = 4;
 
 /// Way to the router's thread; unbounded, because its users are the agent's own tasks, which
 /// wait for answers.
@@ -225,9 +304,40 @@ pub(crate) enum Command {
         meta: Meta,
         n_bytes: usize,
     },
+    Peers(Vec<(Incarnation, NodeId)>),
+    Place {
+        actor: ActorId,
+        node: Option<NodeId>,
+    },
+    ExpectRemote {
+        record: Box<ActorRecord>,
+        node: NodeId,
+    },
+    Located {
+        actor: ActorId,
+        node: Option<NodeId>,
+    },
+    LinkUp(Box<NewLink>),
+    LinkDown {
+        node: NodeId,
+    },
+    LinkLost {
+        node: NodeId,
+        reason: String,
+    },
+    FlushLinks(oneshot::Sender<Result<(), Gone>>),
     DeadLetters(oneshot::Sender<(u64, Vec<DeadLetter>)>),
     Stats(oneshot::Sender<Stats>),
     Alive(oneshot::Sender<Vec<ActorRecord>>),
     Capabilities(String),
     Close(oneshot::Sender<()>),
+}
+
+/// The router's ends of a link's channels.
+#[derive(Debug)]
+pub(crate) struct NewLink {
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) outgoing: mpsc::Sender<Vec<u8>>,
+    pub(crate) incoming: mpsc::Receiver<Vec<u8>>,
 }

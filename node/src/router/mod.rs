@@ -13,7 +13,7 @@ mod agent;
 pub use agent::{AgentEvent, Caller, CallerKind, Gone, Handover, Responder, Stats, Taken};
 
 mod handle;
-pub use handle::RouterHandle;
+pub use handle::{Link, RouterHandle};
 
 mod moment;
 pub use moment::Moment;

@@ -12,7 +12,7 @@ impl Core {
     /// The actor exists from now.
     pub(super) fn expect(&mut self, record: ActorRecord) {
         let id = match self.party_at(record.actor) {
-            Some((_, party)) if party.stage != Stage::Expected => {
+            Some((_, party)) if party.stage != Stage::Expected && !party.is_elsewhere() => {
                 let warning = format!("actor `{}` is expected twice", record.actor);
                 self.effects.push_back(Effect::Warn(warning));
                 return;
@@ -23,6 +23,9 @@ impl Core {
         self.tokens.retain(|_, owner| *owner != id);
         self.tokens.insert(record.token.clone(), id);
         if let Some(party) = self.parties.get_mut(id) {
+            // What was sent to it before is on its way to where it was thought to be.
+            party.stage = Stage::Expected;
+            party.remote = None;
             party.parent = record.parent;
             party.source = record.source.unwrap_or_default();
             party.record = Some(record);

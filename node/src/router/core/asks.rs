@@ -2,6 +2,7 @@
 //!
 //! Not here: an ask that becomes a dead letter before (`dead`).
 
+use protocol::NodeId;
 use protocol::control::{AskOutcome, Notice};
 
 use super::ids::Target;
@@ -34,12 +35,14 @@ impl Core {
         }
     }
 
-    /// A message reached the asker: it waits no longer.
-    pub(super) fn forget_asks_of(&mut self, asker: PartyId) {
+    /// A message reached the asker, perhaps over this node's link: it waits no longer.
+    pub(super) fn forget_asks_of(&mut self, asker: PartyId, over: Option<NodeId>) {
         let Some(party) = self.parties.get_mut(asker) else {
             return;
         };
+        let address = party.address;
         for ask in std::mem::take(&mut party.asks) {
+            self.tell_ask_over(address, &ask, over);
             self.answered(ask.target);
         }
     }
@@ -95,6 +98,9 @@ impl Core {
         outcome: AskOutcome,
         reason: &str,
     ) {
+        if self.parties.get(asker).is_some_and(|p| p.remote.is_some()) {
+            return self.tell_far_ask_ended(asker, target, sequence, outcome, reason);
+        }
         let notice = Notice::AskEnded {
             sequence,
             target: target.hex(),

@@ -2,7 +2,7 @@
 //!
 //! The sender's own count is never below ours, so that one within its credit never looks wrong.
 
-use protocol::{CreditPayload, Frame, FrameKind, Header, PayloadKind};
+use protocol::{CreditPayload, Frame, FrameKind, Header, PayloadKind, TargetKind};
 
 use super::Core;
 use super::ids::{PartyId, Target};
@@ -71,6 +71,33 @@ impl Core {
             self.give_credit(id, meta.target);
         } else if sender.pairs.len() >= sender.sweep_at {
             self.sweep_pairs(id);
+        } else if sender.remote.is_some() {
+            self.owe_far(id);
+        }
+    }
+
+    /// Another node has passed on what a sender sent there: it is owed as if it were passed on
+    /// here. Never more than the sender has on its way, whatever that node says.
+    pub(super) fn owe_back(&mut self, id: PartyId, target: Target, messages: u32, bytes: u64) {
+        let Some(sender) = self.parties.get_mut(id) else {
+            return;
+        };
+        let Some(pair) = sender.pairs.get_mut(&target) else {
+            return;
+        };
+        let (messages, bytes) = (
+            messages.min(pair.waiting_messages),
+            bytes.min(pair.waiting_bytes),
+        );
+        pair.waiting_messages -= messages;
+        pair.waiting_bytes -= bytes;
+        pair.owed_messages = pair.owed_messages.saturating_add(messages);
+        pair.owed_bytes += bytes;
+        let waits = sender.blocked.is_some_and(|wait| wait.target == target);
+        if waits || pair.is_due(&self.limits) {
+            self.give_credit(id, target);
+        } else if sender.remote.is_some() {
+            self.owe_far(id);
         }
     }
 
@@ -91,6 +118,7 @@ impl Core {
         if messages == 0 {
             return;
         }
+        let far = sender.node().map(|node| (node, sender.address));
         let payload = CreditPayload {
             target_kind: target.kind() as u8,
             target: target.bytes(),
@@ -99,7 +127,39 @@ impl Core {
         };
         let mut header = Header::control(FrameKind::Credit, 0);
         header.payload_kind = PayloadKind::Raw;
+        if let Some((node, sender)) = far {
+            header.target_kind = TargetKind::Actor;
+            header.target = sender.0;
+            return self.control_over(node, &Frame::new(header, payload.to_bytes()));
+        }
         self.send_frame(id, &Frame::new(header, payload.to_bytes()));
+    }
+
+    /// Gives back all that a sender is owed.
+    pub(super) fn give_all_credit(&mut self, id: PartyId) {
+        let Some(sender) = self.parties.get(id) else {
+            return;
+        };
+        let owed = |pair: &Pair| pair.owed_messages > 0 || pair.waiting_messages == 0;
+        let targets: Vec<Target> = sender
+            .pairs
+            .iter()
+            .filter(|(_, pair)| owed(pair))
+            .map(|(target, _)| *target)
+            .collect();
+        targets
+            .into_iter()
+            .for_each(|target| self.give_credit(id, target));
+    }
+
+    /// The sender's own node has settled what it is owed.
+    pub(super) fn forgive(&mut self, id: PartyId) {
+        if let Some(sender) = self.parties.get_mut(id) {
+            sender.pairs.retain(|_, pair| {
+                (pair.owed_messages, pair.owed_bytes) = (0, 0);
+                pair.waiting_messages > 0
+            });
+        }
     }
 
     /// Gives back what quiet pairs are owed and forgets them.

@@ -113,14 +113,17 @@ impl Core {
         payload: Vec<u8>,
     ) {
         self.stats.messages += 1;
-        if let Some(to) = self.by_address.get(&target).copied() {
-            if let Some((meta, header)) = self.node_message(to, flags, kind, TraceId::default()) {
-                self.deliver_frame(to, meta, &Frame::new(header, payload));
+        let reason = match self.find(target) {
+            Ok(to) => {
+                let made = self.node_message(to, flags, kind, TraceId::default());
+                if let Some((meta, header)) = made {
+                    self.deliver_frame(to, meta, &Frame::new(header, payload));
+                }
+                return;
             }
-            return;
-        }
+            Err(reason) => reason,
+        };
         let bytes = payload.len() as u64;
-        let reason = "no actor has this address now";
         self.count_dead(self.node_address(), Target::Actor(target), bytes, reason);
     }
 

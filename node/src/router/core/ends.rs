@@ -61,14 +61,17 @@ impl Core {
         }
     }
 
-    fn tell_parent(&mut self, parent: ActorId, child: ActorId) {
-        if self.by_address.contains_key(&parent) {
-            self.send_system(parent, &SystemMessage::ChildActorExited { child });
+    pub(super) fn tell_parent(&mut self, parent: ActorId, child: ActorId) {
+        match self.party_at(parent) {
+            Some((_, party)) if !party.is_elsewhere() => {
+                self.send_system(parent, &SystemMessage::ChildActorExited { child });
+            }
+            _ => self.tell_far_parent(parent, child),
         }
     }
 
     /// Forgets a party and settles all that it had to do with.
-    fn remove(&mut self, id: PartyId, reason: &str, rest: Rest) {
+    pub(super) fn remove(&mut self, id: PartyId, reason: &str, rest: Rest) {
         let connected = self.parties.get(id).is_some_and(Party::connected);
         if connected {
             self.take_back(id);
@@ -76,7 +79,7 @@ impl Core {
         let Some(mut party) = self.parties.remove(id) else {
             return;
         };
-        self.by_address.remove(&party.address);
+        self.forget_address(id, &party, reason);
         self.tokens.retain(|_, owner| *owner != id);
         self.stats.unconfirmed_bytes += party.window_used;
         if connected {
@@ -84,7 +87,6 @@ impl Core {
             self.effects.push_back(Effect::Close { party: id, reason });
         }
         self.handle_dead_letters(id, false);
-        self.unbind_all(party.address, reason);
         while let Some(item) = party.backlog.pop_front() {
             if let Queued::Message { meta, bytes } = item {
                 self.refuse(meta, FrameBytes::Owned(bytes), reason, rest);
@@ -94,6 +96,7 @@ impl Core {
             self.end_asks_to(id, reason);
         }
         for ask in &party.asks {
+            self.tell_ask_over(party.address, ask, None);
             self.answered(ask.target);
         }
         for marker in &party.markers {
@@ -103,6 +106,15 @@ impl Core {
         }
         for ticket in &party.idle_tickets {
             self.end_ticket(*ticket, false);
+        }
+    }
+
+    fn forget_address(&mut self, id: PartyId, party: &Party, reason: &str) {
+        if self.by_address.get(&party.address) == Some(&id) {
+            self.by_address.remove(&party.address);
+            self.unbind_all(party.address, reason);
+        } else if let Some(node) = party.node() {
+            self.far.ways_back.remove(&(party.address, node));
         }
     }
 
@@ -170,6 +182,7 @@ impl Core {
     pub(super) fn close(&mut self) {
         let all: Vec<PartyId> = self.parties.iter().map(|(id, _)| id).collect();
         for id in all {
+            // To those on other nodes nothing goes by a connection.
             self.send_notice(id, &protocol::control::Notice::Closing);
         }
     }
@@ -177,7 +190,7 @@ impl Core {
 
 /// What becomes of the messages that wait for a party that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rest {
+pub(super) enum Rest {
     Dead,
     Returned,
 }

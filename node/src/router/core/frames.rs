@@ -174,7 +174,7 @@ impl Core {
         Ok(())
     }
 
-    fn tell(&mut self, event: AgentEvent) {
+    pub(super) fn tell(&mut self, event: AgentEvent) {
         self.effects.push_back(Effect::Tell(event));
     }
 }

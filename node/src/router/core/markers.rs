@@ -9,14 +9,17 @@ impl Core {
     /// Puts a marker behind everything accepted for the actor.
     pub(super) fn marker(&mut self, actor: ActorId, ticket: u64) {
         match self.party_at(actor) {
-            Some((id, _)) => self.queue_marker(id, MarkerPurpose::Ticket(ticket)),
-            None => self.end_ticket(ticket, false),
+            Some((id, party)) if !party.is_elsewhere() => {
+                self.queue_marker(id, MarkerPurpose::Ticket(ticket));
+            }
+            _ => self.end_ticket(ticket, false),
         }
     }
 
     /// Waits until the actor has nothing to do.
     pub(super) fn idle(&mut self, actor: ActorId, ticket: u64) {
-        let Some((id, _)) = self.party_at(actor) else {
+        let here = self.party_at(actor);
+        let Some((id, _)) = here.filter(|(_, party)| !party.is_elsewhere()) else {
             return self.end_ticket(ticket, false);
         };
         if let Some(party) = self.parties.get_mut(id) {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use protocol::control::ConnectionRole;
-use protocol::{ActorId, Flags, SourceHash};
+use protocol::{ActorId, Flags, NodeId, SourceHash};
 
 use super::credit::{PAIRS_SWEPT, Pair};
 use super::ids::{IdHash, PartyId, Target};
@@ -46,6 +46,19 @@ pub(super) struct Party {
     pub(super) node_sequence: u64,
     /// Requests without an answer.
     pub(super) requests: u32,
+    /// Of one that lives on another node.
+    pub(super) remote: Option<Box<Remote>>,
+}
+
+/// What is to be known of a party that lives on another node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remote {
+    /// Over whose link it is reached.
+    pub(super) node: NodeId,
+    /// When it was last sent something or sent something.
+    pub(super) used: Moment,
+    /// Messages to it in the link's queue.
+    pub(super) n_queued: u32,
 }
 
 /// How far a party's process is.
@@ -59,6 +72,10 @@ pub(super) enum Stage {
     Running,
     /// Its connection has ended, its process perhaps not.
     Disconnected,
+    /// The agent is asked on which node it lives.
+    Sought,
+    /// It lives on another node.
+    Remote,
 }
 
 impl Party {
@@ -86,11 +103,22 @@ impl Party {
             passed: 0,
             node_sequence: 0,
             requests: 0,
+            remote: None,
         }
     }
 
     pub(super) fn connected(&self) -> bool {
         matches!(self.stage, Stage::Starting | Stage::Running)
+    }
+
+    /// Whether it is known not to live here.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        matches!(self.stage, Stage::Sought | Stage::Remote)
+    }
+
+    /// The node over whose link it is reached; `None`: it lives here, or nobody knows where.
+    pub(super) fn node(&self) -> Option<NodeId> {
+        self.remote.as_ref().map(|remote| remote.node)
     }
 
     /// Whether its pickles may run no code here: another user's client.
@@ -239,6 +267,16 @@ pub(super) struct Ask {
 pub(super) struct Marker {
     pub(super) number: u64,
     pub(super) purpose: MarkerPurpose,
+}
+
+impl Marker {
+    /// Who waits for it, if somebody does.
+    pub(super) fn ticket(self) -> Option<u64> {
+        match self.purpose {
+            MarkerPurpose::Ticket(ticket) => Some(ticket),
+            MarkerPurpose::Idle { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]

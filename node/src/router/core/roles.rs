@@ -131,6 +131,16 @@ impl Core {
         }
     }
 
+    /// Nobody plays the roles of the actors for which `lost` is true.
+    pub(super) fn unbind_lost(&mut self, lost: impl Fn(&Self, ActorId) -> bool, reason: &str) {
+        let actors: Vec<ActorId> = self.roles.values().filter_map(|role| role.actor).collect();
+        for actor in actors {
+            if lost(self, actor) {
+                self.unbind_all(actor, reason);
+            }
+        }
+    }
+
     pub(super) fn soonest_hold(&self) -> Option<Moment> {
         self.roles.values().filter_map(Role::held_until).min()
     }

@@ -1,11 +1,11 @@
 //! A message's way: accepted from its sender, to the target's connection or what waits for it.
 
 use protocol::control::ConnectionRole;
-use protocol::{Flags, Frame, Header};
+use protocol::{ActorId, Flags, Frame, Header};
 
 use super::ids::Target;
 use super::outbox::FrameBytes;
-use super::party::{CreditState, Meta, Party, Queued};
+use super::party::{CreditState, Meta, Queued};
 use super::roles::Way;
 use super::{Core, Effect, PartyId};
 
@@ -43,7 +43,7 @@ impl Core {
         let Some(target) = Target::of(header) else {
             return Err("sent a message without a target".to_owned());
         };
-        if header.flags.contains(Flags::FOREIGN) {
+        if header.flags.meets(Flags::OF_NODES) {
             return Err("set a flag that only nodes set".to_owned());
         }
         let flags = if sender.is_foreign() {
@@ -86,6 +86,11 @@ impl Core {
                 Way::Nobody(reason) => return self.dead(meta, bytes, &reason),
             },
         };
+        self.route_to(actor, meta, bytes);
+    }
+
+    /// Delivers to the actor wherever it is.
+    pub(super) fn route_to(&mut self, actor: ActorId, meta: Meta, bytes: FrameBytes<'_>) {
         if let Some(id) = self.by_address.get(&actor).copied() {
             if self.is_strange(id, &meta) {
                 return self.dead(
@@ -98,7 +103,10 @@ impl Core {
         } else if actor == self.node_address() {
             self.deliver_to_node(meta, bytes);
         } else {
-            self.dead(meta, bytes, "no actor has this address now");
+            match self.find(actor) {
+                Ok(id) => self.deliver(id, meta, bytes),
+                Err(reason) => self.dead(meta, bytes, reason),
+            }
         }
     }
 
@@ -111,7 +119,8 @@ impl Core {
         }
         let sender = meta.from.and_then(|from| self.parties.get(from));
         let target = self.parties.get(to);
-        sender.is_some_and(Party::is_foreign)
+        // The sender's own node has set the flag of one on another node.
+        sender.is_some_and(|party| party.is_foreign() || party.remote.is_some())
             && target.is_some_and(|party| party.role == ConnectionRole::Client)
     }
 
@@ -124,6 +133,9 @@ impl Core {
         if party.backlog.is_empty() && party.takes(bytes.len(), window_bytes) {
             self.owe_credit(&mut meta, bytes.len());
             return self.pass_on(to, &meta, bytes);
+        }
+        if let Some(node) = party.node() {
+            return self.deliver_far(to, node, meta, bytes);
         }
         let free = meta.credit == CreditState::Free;
         if free && party.backlog.free_bytes() >= self.limits.uncredited_bytes_max {
@@ -173,7 +185,8 @@ impl Core {
         self.stats.delivered += 1;
         self.flush(to);
         if asks {
-            self.forget_asks_of(to);
+            let over = self.came_over(meta);
+            self.forget_asks_of(to, over);
         }
         if meta.flags.contains(Flags::ASK) {
             self.note_ask(to, meta);

@@ -12,6 +12,9 @@ impl Core {
     }
 
     pub(super) fn handle_timeout(&mut self) {
+        if self.far.tick.is_some_and(|due| due <= self.now) {
+            self.tick_links();
+        }
         if self.timeout.is_none_or(|due| self.now < due) {
             return;
         }

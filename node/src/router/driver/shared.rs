@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::line::{Line, Written};
 use super::linger::Linger;
+use super::link::LinkLine;
 use crate::router::agent::{AgentEvent, Gone, Responder, Taken};
 use crate::router::config::{Authorize, Config, Limits, Serials};
 use crate::router::core::{Core, Effect, Event, IdHash, PartyId};
@@ -22,6 +23,7 @@ use crate::router::moment::Moment;
 pub(super) struct Shared {
     pub(super) core: RefCell<Core>,
     pub(super) lines: RefCell<HashMap<PartyId, Rc<Line>, IdHash>>,
+    pub(super) links: RefCell<HashMap<NodeId, Rc<LinkLine>>>,
     pub(super) scratch: RefCell<Vec<u8>>,
     pub(super) limits: Limits,
     pub(super) incarnation: Incarnation,
@@ -55,7 +57,13 @@ impl Shared {
             .map_or(0, |passed| passed.as_millis() as u64);
         let limits = config.limits;
         Self {
-            core: RefCell::new(Core::new(config.incarnation, limits.clone(), key, epoch_ms)),
+            core: RefCell::new(Core::new(
+                (config.incarnation, config.node),
+                limits.clone(),
+                key,
+                epoch_ms,
+            )),
+            links: RefCell::new(HashMap::new()),
             lines: RefCell::new(HashMap::with_hasher(IdHash { key })),
             scratch: RefCell::new(Vec::new()),
             limits,
@@ -111,6 +119,13 @@ impl Shared {
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Flush(id) => self.flush(id),
+            Effect::FlushLink(node) => {
+                let line = self.links.borrow().get(&node).cloned();
+                if let Some(line) = line {
+                    line.write(self, node);
+                }
+            }
+            Effect::CloseLink(node) => self.close_link(node),
             Effect::Close { party, reason } => {
                 let line = self.lines.borrow_mut().remove(&party);
                 if let Some(line) = line {
@@ -157,6 +172,24 @@ impl Shared {
             // What it wrote before it ended is read all the same.
             Written::Failed => line.end_when_read(),
         }
+    }
+
+    /// Lets a link go.
+    pub(super) fn close_link(&self, node: NodeId) {
+        let line = self.links.borrow_mut().remove(&node);
+        if let Some(line) = line {
+            line.close();
+        }
+    }
+
+    /// The link has ended by itself; whether it was the node's link until now.
+    pub(super) fn forget_link(&self, node: NodeId, line: &Rc<LinkLine>) -> bool {
+        let mut links = self.links.borrow_mut();
+        let current = links.get(&node).is_some_and(|held| Rc::ptr_eq(held, line));
+        if current {
+            links.remove(&node);
+        }
+        current
     }
 
     /// Tells the agent; one that is gone does not care.

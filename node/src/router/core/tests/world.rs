@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use protocol::control::{AskOutcome, Notice};
 use protocol::{
-    ActorId, CreditPayload, Flags, Frame, FrameKind, FrameReader, Header, Incarnation, PayloadKind,
-    RoleId, SourceHash, TargetKind, WindowPayload,
+    ActorId, CreditPayload, Flags, Frame, FrameKind, FrameReader, Header, Incarnation, NodeId,
+    PayloadKind, RoleId, SourceHash, TargetKind, WindowPayload,
 };
 
 use crate::router::agent::{Caller, CallerKind};
@@ -46,7 +46,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            core: Core::new(INCARNATION, limits.clone(), 1, 0),
+            core: Core::new((INCARNATION, NodeId(9)), limits.clone(), 1, 0),
             limits,
             now: Moment(0),
             processes: Vec::new(),
