@@ -3,8 +3,9 @@
 
 pub mod raft;
 pub use raft::{
-    AppliedEntry, Config, Consensus, FatalError, FileOpenError, Identity, Index, OpenError,
-    ProposeError, RaftId, ReadError, Start, Timing, Unavailable, Unconnected, Voter,
+    AnswerFault, AppliedEntry, CallFault, ChangeError, Config, Consensus, FatalError,
+    FileOpenError, Identity, Index, OpenError, Peers, ProposeError, RaftId, ReadError, Standing,
+    Start, Timing, Unavailable, Unconnected, Voter,
 };
 
 pub mod reconcile;

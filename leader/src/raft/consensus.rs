@@ -1,9 +1,10 @@
 //! One node's part in the consensus: propose commands, read the registry, follow its index.
 //!
-//! Generic over openraft's runtime, network and the disk, so that a simulation runs this very
-//! code. A voter that is alone elects itself at once and never wakes up while nothing happens.
-//! Not here: commands' meaning (`convention`), when to propose what (the reconciler), and the
-//! election driver that asks before it campaigns, which three or five voters need.
+//! Generic over openraft's runtime, the way to other voters and the disk, so that a simulation
+//! runs this very code. A voter that is alone elects itself at once and never wakes up while
+//! nothing happens; the same open consensus has heartbeats and elections when others come in.
+//! Not here: commands' meaning (`convention`), when to propose what (the reconciler), heartbeats
+//! and elections (`election`), who votes (`members`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,29 +12,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, Fatal, RaftError};
-use openraft::network::RaftNetworkFactory;
 use openraft::{AsyncRuntime, Instant as _, Raft, ServerState, TokioRuntime};
 use protocol::registry::{Command, Outcome, State};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Answer, Proposal};
 use super::config::{Config, Timing};
+use super::election::Driver;
 use super::error::{FatalError, OpenError, ProposeError, ReadError, Unavailable};
 use super::file::{FileError, Identity, RaftFile, on_disk};
 use super::log::LogStore;
 use super::machine::{Machine, Replica};
+use super::network::Network;
+use super::peers::{Calls, Peers};
+use super::presence::Presence;
 use super::recent::AppliedEntry;
-use super::types::{Index, TypeConfig};
+use super::standing::Standing;
+use super::types::{Index, Membership, TypeConfig};
 
 /// One node's part in the consensus. End it with [`Consensus::shutdown`]: dropping it only closes
 /// the file.
 pub struct Consensus<R: AsyncRuntime = TokioRuntime> {
-    raft: Raft<TypeConfig<R>>,
+    pub(crate) raft: Raft<TypeConfig<R>>,
     file: Arc<RaftFile>,
     replica: Replica,
     proposals: mpsc::Sender<Proposal>,
-    propose_limit: Duration,
+    pub(crate) propose_limit: Duration,
+    pub(crate) timing: Timing,
+    pub(crate) calls: Calls,
+    pub(crate) presence: Arc<Presence<R>>,
+    standing: watch::Receiver<Standing>,
+    // Ends the driver.
+    stopping: CancellationToken,
     // True once an entry of this run has committed: a leader that restarts fast leads on without
     // an election, and only such an entry proves that nobody else led meanwhile.
     confirmed: watch::Sender<bool>,
@@ -46,60 +58,75 @@ impl<R: AsyncRuntime> Consensus<R> {
     /// # Errors
     /// [`OpenError::File`] when the file is locked, missing, damaged or another's;
     /// [`OpenError::Fatal`] when it fails under use; [`OpenError::NoLeader`].
-    pub async fn open<N>(config: Config, network: N) -> Result<Self, OpenError>
-    where
-        N: RaftNetworkFactory<TypeConfig<R>>,
-    {
+    pub async fn open<P: Peers>(config: Config, peers: P) -> Result<Self, OpenError> {
         let file = on_disk(|| RaftFile::open(&config.path, config.create()))?;
-        Self::start(config, file, network).await
+        Self::start(config, file, Calls::over(peers)).await
     }
 
     /// As [`Consensus::open`], on a disk of the caller's; `config.path` names it in messages.
     ///
     /// # Errors
     /// As [`Consensus::open`].
-    pub async fn open_on<N, B>(config: Config, backend: B, network: N) -> Result<Self, OpenError>
+    pub async fn open_on<P, B>(config: Config, backend: B, peers: P) -> Result<Self, OpenError>
     where
-        N: RaftNetworkFactory<TypeConfig<R>>,
+        P: Peers,
         B: StorageBackend,
     {
         let file = RaftFile::open_backend(&config.path, backend, config.create())?;
-        Self::start(config, file, network).await
+        Self::start(config, file, Calls::over(peers)).await
     }
 
-    async fn start<N>(config: Config, file: RaftFile, network: N) -> Result<Self, OpenError>
-    where
-        N: RaftNetworkFactory<TypeConfig<R>>,
-    {
+    async fn start(config: Config, file: RaftFile, calls: Calls) -> Result<Self, OpenError> {
         config.check_identity(file.identity())?;
         let file = Arc::new(file);
-        let opened = Self::launch(&config, Arc::clone(&file), network).await;
+        let opened = Self::launch(&config, Arc::clone(&file), calls).await;
         if opened.is_err() {
             file.close();
         }
         opened
     }
 
-    async fn launch<N>(config: &Config, file: Arc<RaftFile>, network: N) -> Result<Self, OpenError>
-    where
-        N: RaftNetworkFactory<TypeConfig<R>>,
-    {
+    async fn launch(config: &Config, file: Arc<RaftFile>, calls: Calls) -> Result<Self, OpenError> {
         let damaged = |error: FileError| FatalError::new(error);
-        let identity = file.identity();
+        let (ours, timing) = (file.identity(), config.timing);
         let log = LogStore::<R>::new(Arc::clone(&file)).map_err(damaged)?;
         let machine = Machine::<R>::restore(Arc::clone(&file)).map_err(damaged)?;
         let replica = machine.replica();
-        let settings = Arc::new(config.openraft(identity));
-        let raft = Raft::new(identity.raft, settings, network, log, machine).await;
+        let settings = Arc::new(config.openraft(ours));
+        let presence = Arc::new(Presence::new(timing.silence()));
+        let network = Network {
+            ours,
+            calls: calls.clone(),
+            presence: Arc::clone(&presence),
+            timing,
+        };
+        let raft = Raft::new(ours.raft, settings, network, log, machine).await;
         let raft = raft.map_err(FatalError::from)?;
+        let (publish, standing) = watch::channel(Standing::default());
+        let driver = Driver {
+            raft: raft.clone(),
+            ours,
+            calls: calls.clone(),
+            presence: Arc::clone(&presence),
+            timing,
+            standing: publish,
+        };
+        let stop = CancellationToken::new();
+        drop(R::spawn(driver.run(stop.clone())));
         let consensus = Self {
             proposals: batch::spawn::<R>(raft.clone()),
             raft,
             file,
             replica,
             propose_limit: Duration::from_millis(config.propose_limit_ms),
+            timing,
+            calls,
+            presence,
+            standing,
+            stopping: stop,
             confirmed: watch::Sender::new(false),
         };
+        let identity = ours;
         let begun = consensus.begin(config, identity).await;
         if begun.is_err() {
             consensus.stop().await;
@@ -116,7 +143,12 @@ impl<R: AsyncRuntime> Consensus<R> {
                 Err(error) => return Err(FatalError::new(error).into()),
             }
         }
-        if config.timing != Timing::Alone {
+        let me = identity.raft;
+        let voters = self.raft.with_raft_state(move |state| {
+            let membership = state.membership_state.effective();
+            membership.voter_ids().eq([me])
+        });
+        if !voters.await.map_err(FatalError::from)? {
             return Ok(());
         }
         self.lead().await?;
@@ -128,13 +160,6 @@ impl<R: AsyncRuntime> Consensus<R> {
     }
 
     async fn lead(&self) -> Result<(), OpenError> {
-        if !self.is_leader() {
-            self.raft
-                .trigger()
-                .elect()
-                .await
-                .map_err(FatalError::from)?;
-        }
         let mut standing = self.raft.server_metrics();
         let elected = async {
             while standing.borrow_and_update().state != ServerState::Leader {
@@ -179,7 +204,7 @@ impl<R: AsyncRuntime> Consensus<R> {
                 Err(Unavailable::from(forward).into())
             }
             Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => {
-                Err(Unavailable::because("no majority of the voters answers").into())
+                Err(Unavailable::because(NO_MAJORITY).into())
             }
             Err(RaftError::Fatal(Fatal::Stopped)) => Err(STOPPED.into()),
             Err(RaftError::Fatal(fatal)) => Err(FatalError::from(fatal).into()),
@@ -209,7 +234,13 @@ impl<R: AsyncRuntime> Consensus<R> {
         self.replica.index()
     }
 
-    /// Whether this node leads, as far as it knows.
+    /// Who leads and who votes, as it changes.
+    #[must_use]
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// Whether this node leads, as far as it knows; `Standing::leads` also asks for a majority.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.raft.server_metrics().borrow().state == ServerState::Leader
@@ -245,19 +276,13 @@ impl<R: AsyncRuntime> Consensus<R> {
         Ok(self.raft.trigger().snapshot().await?)
     }
 
-    /// openraft's own handle: for the network that answers other voters, and for whoever changes
-    /// the voters.
-    #[must_use]
-    pub fn raft(&self) -> &Raft<TypeConfig<R>> {
-        &self.raft
-    }
-
     /// Stops; the file can be opened anew when this returns. Proposals under way become unknown.
     pub async fn shutdown(&self) {
         self.stop().await;
     }
 
     async fn stop(&self) {
+        self.stopping.cancel();
         if let Err(error) = self.raft.shutdown().await {
             tracing::error!(%error, "consensus ended by a panic");
         }
@@ -271,12 +296,13 @@ impl<R: AsyncRuntime> Consensus<R> {
             Err(ProposeError::Fatal(fatal)) => Err(fatal.into()),
             Err(ProposeError::Unavailable(unavailable)) => Err(unavailable.into()),
             Err(ProposeError::Unknown { .. } | ProposeError::Refused(_)) => {
-                Err(Unavailable::because("no majority of the voters answers").into())
+                Err(Unavailable::because(NO_MAJORITY).into())
             }
         }
     }
 
     async fn submit(&self, command: Option<Command>) -> Answer {
+        self.check_lead()?;
         let (answer, receiver) = oneshot::channel();
         let proposal = Proposal { command, answer };
         match self.proposals.try_send(proposal) {
@@ -303,6 +329,38 @@ impl<R: AsyncRuntime> Consensus<R> {
         }
     }
 
+    /// Refuses what only a leader with a majority may do, as far as that is known here.
+    pub(crate) fn check_lead(&self) -> Result<(), Unavailable> {
+        let metrics = self.raft.server_metrics().borrow().clone();
+        if metrics.state != ServerState::Leader {
+            return Ok(());
+        }
+        let membership = &metrics.membership_config;
+        let me = self.identity().raft;
+        if self.presence.is_yielding() {
+            return Err(Unavailable::because("this node hands over the lead"));
+        }
+        if !membership.voter_ids().any(|voter| voter == me) {
+            return Err(Unavailable::because("this node is no voter any more"));
+        }
+        if !self.quorum_answers(membership) {
+            return Err(Unavailable::because(NO_MAJORITY));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn quorum_answers(&self, membership: &Membership) -> bool {
+        self.presence
+            .quorum_answers(self.identity().raft, membership)
+    }
+
+    /// Why openraft has stopped.
+    pub(crate) fn stopped(&self) -> FatalError {
+        self.check_running()
+            .err()
+            .unwrap_or_else(|| FatalError::of(&STOPPED))
+    }
+
     fn check_running(&self) -> Result<(), FatalError> {
         match &self.raft.metrics().borrow().running_state {
             Ok(()) | Err(Fatal::Stopped) => Ok(()),
@@ -320,6 +378,7 @@ impl<R: AsyncRuntime> Consensus<R> {
 impl<R: AsyncRuntime> Drop for Consensus<R> {
     /// Lets go of the file; what is still under way becomes fatal or unknown.
     fn drop(&mut self) {
+        self.stopping.cancel();
         self.file.close();
     }
 }
@@ -337,7 +396,9 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-const STOPPED: Unavailable = Unavailable {
+const NO_MAJORITY: &str = "no majority of the voters answers";
+
+pub(crate) const STOPPED: Unavailable = Unavailable {
     reason: "this node is stopping",
     not_leader: None,
 };

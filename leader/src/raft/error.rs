@@ -117,6 +117,11 @@ impl FatalError {
             source: Arc::new(source),
         }
     }
+
+    /// What openraft says where it has nothing to say but that it has stopped.
+    pub(crate) fn of(error: &impl fmt::Display) -> Self {
+        Self::new(Stopped(error.to_string()))
+    }
 }
 
 impl From<Fatal<RaftId>> for FatalError {

@@ -26,14 +26,28 @@ mod log;
 mod file;
 pub use file::{FileOpenError, Identity};
 
+mod members;
+pub use members::ChangeError;
+
+mod standing;
+pub use standing::Standing;
+
+mod election;
+
+mod presence;
+
+mod peers;
+pub use peers::{CallFault, Peers, Unconnected};
+
+mod message;
+pub use message::{AnswerFault, MESSAGE_VERSION};
+
+mod answer;
+
 mod network;
-pub use network::{NoConnection, Unconnected};
 
 #[cfg(test)]
 mod suite;
-
-#[cfg(test)]
-mod quorum;
 
 #[cfg(test)]
 mod stored;

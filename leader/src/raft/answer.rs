@@ -1,0 +1,93 @@
+//! The receiving side: what a voter answers the others.
+//!
+//! Not here: how a message got here (the node), what openraft makes of it.
+
+use openraft::raft::AppendEntriesResponse;
+use openraft::{AsyncRuntime, ServerState};
+
+use super::consensus::Consensus;
+use super::error::FatalError;
+use super::message::{self, AnswerFault, Opinion, Reply, Rpc};
+use super::types::{LogId, RaftId, Vote};
+
+impl<R: AsyncRuntime> Consensus<R> {
+    /// Answers a message of another voter, which came through its `Peers`.
+    ///
+    /// # Errors
+    /// [`AnswerFault`]: the message is not for this voter, cannot be read, or this node stops.
+    /// Its text belongs into the other side's `CallFault::Refused`.
+    pub async fn answer(&self, message: &[u8]) -> Result<Vec<u8>, AnswerFault> {
+        let (from, rpc) = message::read::<R>(self.identity(), message)?;
+        let reply = match rpc {
+            Rpc::Append(rpc) => {
+                let vote = rpc.vote;
+                self.hear_known(vote);
+                let answer = self.raft.append_entries(rpc).await;
+                let answer = answer.map_err(|error| FatalError::of(&error))?;
+                if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+                    self.presence.hear();
+                }
+                Reply::Append(answer)
+            }
+            Rpc::Vote(rpc) => {
+                let answer = self.raft.vote(rpc).await;
+                Reply::Vote(answer.map_err(|error| FatalError::of(&error))?)
+            }
+            Rpc::Snapshot(rpc) => {
+                self.hear_known(rpc.vote);
+                let answer = self.raft.install_snapshot(rpc).await;
+                Reply::Snapshot(match answer {
+                    Ok(answer) => Ok(answer),
+                    Err(error) => match error.into_api_error() {
+                        Some(mismatch) => Err(mismatch),
+                        None => return Err(self.stopped().into()),
+                    },
+                })
+            }
+            Rpc::Poll { last } => Reply::Poll(self.opinion(from, last)),
+            Rpc::Campaign { vote } => Reply::Campaign(self.campaign(vote).await?),
+        };
+        Ok(message::answer(&reply)?)
+    }
+
+    /// The leader that this voter follows has spoken, though its message may take a while.
+    fn hear_known(&self, vote: Vote) {
+        let known = self.raft.server_metrics().borrow().vote;
+        if known == vote && vote.is_committed() {
+            self.presence.hear();
+        }
+    }
+
+    fn opinion(&self, candidate: RaftId, last: Option<LogId>) -> Opinion {
+        let metrics = self.raft.server_metrics().borrow().clone();
+        let membership = &metrics.membership_config;
+        let known = membership.voter_ids().any(|voter| voter == candidate);
+        if !known && *membership.log_id() > last {
+            return Opinion::Removed;
+        }
+        let leads = metrics.state == ServerState::Leader
+            && !self.presence.is_yielding()
+            && self.quorum_answers(membership);
+        if leads || self.timing.hears(self.presence.heard()) {
+            return Opinion::LeaderLives;
+        }
+        let ours = self.raft.data_metrics().borrow().last_log;
+        if last >= ours {
+            Opinion::For
+        } else {
+            Opinion::StaleLog
+        }
+    }
+
+    /// The leader hands over to this voter.
+    async fn campaign(&self, vote: Vote) -> Result<bool, FatalError> {
+        let metrics = self.raft.server_metrics().borrow().clone();
+        let me = self.identity().raft;
+        let asked =
+            metrics.vote == vote && metrics.membership_config.voter_ids().any(|it| it == me);
+        if asked {
+            self.raft.trigger().elect().await?;
+        }
+        Ok(asked)
+    }
+}

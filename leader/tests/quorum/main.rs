@@ -1,0 +1,18 @@
+//! Behaviour of several voters in one process, over a hub whose lines can be cut.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at what it does not expect"
+)]
+
+mod hub;
+
+mod lead;
+
+mod links;
+
+mod members;
+
+mod restart;

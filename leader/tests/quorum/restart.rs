@@ -1,0 +1,103 @@
+//! Voters that start again, and files that must not be used any more.
+
+use std::time::Duration;
+
+use leader::{Consensus, RaftId, Start};
+use tokio::time::{Instant, sleep};
+
+use crate::hub::{Group, identity, ids, member, members, wait};
+
+#[tokio::test(start_paused = true)]
+async fn all_three_restart_and_go_on() {
+    let mut group = Group::of(3).await;
+    for number in 0..30 {
+        group.open[&1].propose(member(number)).await.unwrap();
+    }
+    group.agree(&(0..30).collect::<Vec<_>>()).await;
+    group.kill_all().await;
+    for raft in [3, 2, 1] {
+        group.start(raft, Start::Resume).await;
+    }
+    let took = group.propose_anywhere(30).await;
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    group.agree(&(0..31).collect::<Vec<_>>()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_opens_without_waiting_for_a_leader_and_reads_what_it_applied() {
+    let mut group = Group::of(3).await;
+    group.open[&1].propose(member(1)).await.unwrap();
+    group.open[&1].propose(member(2)).await.unwrap();
+    group.agree(&[1, 2]).await;
+    group.kill_all().await;
+    let begun = Instant::now();
+    group.start(2, Start::Resume).await;
+    assert!(begun.elapsed() < Duration::from_millis(10));
+    sleep(Duration::from_secs(10)).await;
+    let alone = &group.open[&2];
+    assert!(members(alone).starts_with(&[1]), "{:?}", members(alone));
+    assert_eq!(alone.standing().borrow().leader, None);
+    assert!(alone.linearizable().await.is_err());
+    assert!(alone.propose(member(3)).await.is_err());
+    group.start(3, Start::Resume).await;
+    group.propose_anywhere(4).await;
+    group.agree(&[1, 2, 4]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_old_file_of_a_removed_voter_is_refused() {
+    let mut group = Group::of(3).await;
+    group.kill(3).await;
+    group.learn(4).await;
+    group.open[&1].change_voters(ids([1, 2, 4])).await.unwrap();
+    group.open[&1].propose(member(1)).await.unwrap();
+    let term = group.open[&1].standing().borrow().term;
+
+    // It starts again: nobody follows it, and it learns that it was removed.
+    group.start(3, Start::Resume).await;
+    let mut standing = group.open[&3].standing();
+    standing.wait_for(|it| it.removed).await.unwrap();
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(group.open[&1].standing().borrow().term, term);
+    assert!(group.open[&1].standing().borrow().leads);
+    assert!(members(&group.open[&3]).is_empty());
+    group.kill(3).await;
+
+    // The node of voter 4 gets back a directory from when it was voter 3.
+    group.kill(4).await;
+    let old = Consensus::open(group.config(3, Start::Resume), group.plug(4)).await;
+    group.put(4, old.unwrap());
+    group.open[&1].propose(member(2)).await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    assert!(members(&group.open[&4]).is_empty());
+    let refused = Consensus::<openraft::TokioRuntime>::open(
+        group.config(4, Start::Join(identity(5))),
+        group.plug(4),
+    );
+    let refused = refused.await.unwrap_err().to_string();
+    assert!(refused.contains("raft id 4, not to"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_voter_with_an_older_copy_of_its_own_file_is_refused() {
+    let mut group = Group::of(3).await;
+    group.open[&1].propose(member(1)).await.unwrap();
+    group.agree(&[1]).await;
+    group.kill(3).await;
+    let old = std::fs::read(group.path(3)).unwrap();
+    group.start(3, Start::Resume).await;
+    group.open[&1].propose(member(2)).await.unwrap();
+    group.agree(&[1, 2]).await;
+    wait("it is known to have all", || {
+        group.open[&1].lag(RaftId(3)) == Some(0)
+    })
+    .await;
+    group.kill(3).await;
+    std::fs::write(group.path(3), old).unwrap();
+    group.start(3, Start::Resume).await;
+    group.open[&1].propose(member(3)).await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    assert!(!group.open[&1].caught_up(RaftId(3)));
+    assert_eq!(members(&group.open[&2]), [1, 2, 3]);
+    assert!(!members(&group.open[&3]).contains(&3));
+}
