@@ -21,7 +21,9 @@ mod local;
 
 mod unpack;
 pub(crate) use unpack::read_directory;
-pub use unpack::{UnpackSink, Unpacked, contents, read_member, unpack};
+pub use unpack::{
+    UnpackSink, Unpacked, contents, plain_contents, read_member, unpack, unpack_plain,
+};
 
 mod builder;
 pub use builder::Builder;

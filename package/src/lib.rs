@@ -28,7 +28,7 @@ pub use verify::{KeyOutcome, KeyTried, Verified, VerifyError, verify};
 mod archive;
 pub use archive::{
     Builder, Member, NameFault, UnpackSink, Unpacked, ZipError, check_member_name, contents,
-    read_member, unpack,
+    plain_contents, read_member, unpack, unpack_plain,
 };
 
 mod sign;

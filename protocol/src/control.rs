@@ -4,6 +4,8 @@
 //! Not here: the header in front of each (`header`), the replicated registry (`registry`), what
 //! a node shows of itself (`listing`).
 
+mod application;
+pub use application::{ActorDelivery, ApplicationRequest};
 mod cluster;
 pub use cluster::{
     Candidate, ClusterRequest, ClusterResponse, ConventionStatus, Explanation, ListedEvent,
@@ -306,6 +308,34 @@ pub enum SystemMessage {
         /// The details.
         details: String,
     },
+    /// The node's capabilities have changed: the actor's check is made again.
+    Capabilities {
+        /// All of them, a dictionary literal.
+        capabilities: String,
+    },
+    /// `ValidateSource(hash, data, info)`, for the application's source authority.
+    ValidateSource {
+        /// The source.
+        hash: SourceHash,
+        /// The file with its bytes as they were loaded.
+        path: String,
+        /// Where it came from, for people.
+        info: String,
+    },
+    /// `LoadedSource(hash, info)`.
+    LoadedSource {
+        /// The source.
+        hash: SourceHash,
+        /// Where it came from, for people.
+        info: String,
+    },
+    /// `UnloadedSource(hash, info)`.
+    UnloadedSource {
+        /// The source.
+        hash: SourceHash,
+        /// Where it came from, for people.
+        info: String,
+    },
 }
 
 /// A request of a worker or a client to its node.
@@ -405,6 +435,8 @@ pub enum Request {
     Cluster(ClusterRequest),
     /// Stop the node.
     Shutdown,
+    /// What applications ask of their node besides actors.
+    Application(ApplicationRequest),
 }
 
 /// What an operator does to a role.
@@ -448,6 +480,11 @@ pub enum Response {
     },
     /// The source is unloaded.
     Unloaded {
+        /// Its hash.
+        hash: SourceHash,
+    },
+    /// An application's source has arrived; whether it is ever usable, its authority says.
+    SourceTaken {
         /// Its hash.
         hash: SourceHash,
     },

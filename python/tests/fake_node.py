@@ -5,6 +5,7 @@ reports dead letters; there is no registry, no packages, no limits.
 """
 
 import collections
+import hashlib
 import json
 import os
 import selectors
@@ -77,6 +78,8 @@ class FakeNode:
         self.number = 0
         self.roles = {}
         self.matches = []
+        self.applications = []
+        self.uploads = {}
         self.changed = threading.Condition()
         self.todo = collections.deque()
         self.selector = selectors.DefaultSelector()
@@ -226,6 +229,9 @@ class FakeNode:
             self.pending.pop((connection, header[wire.SEQUENCE]))(json.loads(payload))
         elif kind == wire.NOTICE:
             self.notice(connection, json.loads(payload))
+        elif kind == wire.UPLOAD:
+            place = connection.key, header[wire.SEQUENCE]
+            self.uploads[place] = self.uploads.get(place, b"") + bytes(payload)
         elif kind == wire.MARKER:
             self.markers.append((connection.key, header[wire.SEQUENCE]))
 
@@ -376,6 +382,15 @@ class FakeNode:
             answer = control.encode({"answer": "done", "text": ""})
             self.put(connection, wire.control_frame(wire.RESPONSE, sequence, answer))
             self.stopping = True
+        elif request["op"] == "application":
+            self.applications.append(request)
+            answer = {"answer": "done", "text": ""}
+            if request["ask"] == "load_source":
+                uploaded = self.uploads.pop((connection.key, sequence))
+                answer = {"answer": "source_taken", "hash": hashlib.sha256(uploaded).hexdigest()}
+            if sequence:
+                frame = wire.control_frame(wire.RESPONSE, sequence, control.encode(answer))
+                self.put(connection, frame)
 
     def create(self, connection, sequence, request):
         name = request["global_name"]

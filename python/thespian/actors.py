@@ -122,24 +122,24 @@ class Actor:
         self._myRef.unsupported("notifyOnSystemRegistrationChanges")
 
     def registerSourceAuthority(self) -> None:
-        """Makes this actor the system's source authority."""
-        self._myRef.unsupported("registerSourceAuthority")
+        """Makes this actor the system's source authority: it gets ValidateSource."""
+        self._myRef.register_source_authority()
 
     def notifyOnSourceAvailability(self, enable: bool = True) -> None:
-        """Subscribes to LoadedSource and UnloadedSource."""
-        self._myRef.unsupported("notifyOnSourceAvailability")
+        """Subscribes to LoadedSource and UnloadedSource, or no longer."""
+        self._myRef.notify_sources(enable)
 
     def loadActorSource(self, fname: Any) -> str:
-        """Loads a source; returns its hash."""
-        return self._myRef.unsupported("loadActorSource")
+        """Loads a source from a path or file object; returns its hash, before it is validated."""
+        return self._myRef.load_source(fname)
 
     def unloadActorSource(self, sourceHash: str) -> None:
-        """Unloads a source."""
-        self._myRef.unsupported("unloadActorSource")
+        """Unloads a source; its actors go on."""
+        self._myRef.unload_source(sourceHash)
 
     def updateCapability(self, capabilityName: str, capabilityValue: Any = None) -> None:
         """Sets a capability of the system; None removes it."""
-        self._myRef.unsupported("updateCapability")
+        self._myRef.update_capability(capabilityName, capabilityValue)
 
     def preRegisterRemoteSystem(self, remoteAddress: Any, remoteCapabilities: Any) -> None:
         """Invites a remote system."""

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::actors::Actors;
+use super::applications::{self, Applications};
 use super::fleet::LocalFleet;
 use super::identity::{Identity, IdentityError, draw};
 use super::leftovers::{self, Pins};
@@ -227,6 +228,7 @@ impl Agent {
             router: handle,
             serials,
             actors: Actors::default(),
+            applications: Applications::new(state.applications()),
             pins: Pins::default(),
             replica,
             director: OnceLock::new(),
@@ -300,6 +302,7 @@ impl Agent {
             tracing::warn!("tasks were left behind at the stop");
         }
         node.replica.shutdown().await;
+        node.applications.remove_files();
         let record = self.record;
         remove_sockets(&record.socket, record.port);
         if let Err(cause) = node.directory.state().remove_record(record.incarnation) {
@@ -348,6 +351,7 @@ impl Agent {
             self.hosting_stopped.clone(),
         ));
         node.tasks.spawn(binder::run(Arc::clone(node), bound));
+        node.tasks.spawn(applications::follow(Arc::clone(node)));
         node.tasks.spawn(reconciler.run(node.shutdown.clone()));
     }
 }

@@ -57,8 +57,8 @@ pub(super) async fn from_router(node: Arc<Node>, mut events: mpsc::UnboundedRece
             AgentEvent::ClientConnected { client } => {
                 tracing::debug!(client = %client.address, pid = client.pid, "client connected");
             }
-            AgentEvent::Message { from, .. } => {
-                tracing::debug!(%from, "message to the node's own address");
+            AgentEvent::Message { from, frame, taken } => {
+                requests::delivered(&node, from, frame, taken);
             }
             AgentEvent::Forkserver(handover) => node.hosting.forkserver_connected(
                 &handover.hello,

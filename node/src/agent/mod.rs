@@ -1,7 +1,9 @@
 //! The agent: brings the parts of a node together and serves until it is told to stop.
 //!
 //! Read in this order: `boot` (start and stop), `node` (what everything shares), `events` (what
-//! comes from the router), `actors` (who lives here), `sources` (code on this host), `fleet`
+//! comes from the router), `actors` (who lives here), `sources` (code on this host),
+//! `applications` (sources that they load themselves), `capabilities` (what the node offers),
+//! `fleet`
 //! (orders of the leader), `binder` (the registry's roles into the router), `leftovers`
 //! (what no longer is loaded), `requests`.
 //! Not here: decisions (`convention`, `package`), connections (`router`), processes (`hosting`).
@@ -18,7 +20,9 @@ pub use node::Patience;
 mod rights;
 
 pub(crate) mod actors;
+mod applications;
 mod binder;
+mod capabilities;
 mod events;
 pub(crate) mod fleet;
 pub(crate) mod leftovers;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::actors::Actors;
+use super::applications::Applications;
 use super::fleet::LocalFleet;
 use super::leftovers::Pins;
 use super::sources::Sources;
@@ -35,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) router: RouterHandle,
     pub(crate) serials: Arc<Serials>,
     pub(crate) actors: Actors,
+    pub(super) applications: Applications,
     pub(crate) pins: Pins,
     pub(crate) replica: Arc<Consensus>,
     /// Set once, right after the fleet has been built over this node.
@@ -51,6 +53,8 @@ pub struct Patience {
     pub hold: Duration,
     /// For an actor to handle its exit request, before it is killed.
     pub exit: Duration,
+    /// For an application's source authority to answer.
+    pub authority: Duration,
 }
 
 impl Default for Patience {
@@ -58,6 +62,7 @@ impl Default for Patience {
         Self {
             hold: Duration::from_secs(30),
             exit: Duration::from_secs(10),
+            authority: Duration::from_secs(120),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use package::Verified;
@@ -14,6 +14,7 @@ use protocol::{GroupDefinition, SourceHash};
 use pyliteral::Value;
 use tokio::sync::OnceCell;
 
+use super::capabilities::{Capabilities, require};
 use super::node::Node;
 use crate::authority::SourceAuthority;
 use crate::hosting::{
@@ -28,7 +29,7 @@ pub(crate) struct Sources {
     state: PathBuf,
     policy: PythonPolicy,
     python_path: Vec<PathBuf>,
-    own_capabilities: Value,
+    pub(super) offered: Capabilities,
     resolved: Mutex<HashMap<PathBuf, Interpreter>>,
     // Held for look-ups only; the work is done inside the cells.
     ready: Mutex<HashMap<SourceHash, Arc<OnceCell<Ready>>>>,
@@ -66,7 +67,7 @@ impl Sources {
             state: state.clone(),
             policy: policy.clone(),
             python_path: python_path.clone(),
-            own_capabilities: own_capabilities(&config),
+            offered: Capabilities::new(config.port, config.start_ms, &config.other_capabilities),
             resolved: Mutex::default(),
             ready: Mutex::default(),
             notes: Mutex::default(),
@@ -92,14 +93,7 @@ impl Sources {
 
     /// The node's capabilities, a dictionary literal.
     pub(crate) fn capabilities(&self) -> String {
-        let mut capabilities = self.own_capabilities.clone();
-        if let (Value::Dict(entries), Ok(python)) = (&mut capabilities, self.interpreter(None)) {
-            let numbers = [python.version.0, python.version.1, python.version.2];
-            let version = numbers.map(|number| Value::Int(number.into()));
-            let key = Value::Str("Python Version".to_owned());
-            entries.push((key, Value::Tuple(version.to_vec())));
-        }
-        capabilities.repr()
+        self.offered.literal(self.interpreter(None).ok().as_ref())
     }
 
     /// Why the actors of a source import one by one, if they do.
@@ -113,8 +107,7 @@ impl Sources {
 
     /// Whether the unpacked source has this module.
     pub(crate) fn has_module(&self, source: SourceHash, module: &str) -> bool {
-        let path = folder_of(&self.state, &source).join(module.replace('.', "/"));
-        path.with_extension("py").is_file() || path.join("__init__.py").is_file()
+        has_module(&folder_of(&self.state, &source), module)
     }
 
     /// Forgets a source that is no longer loaded, its forkserver and unpacked files included.
@@ -145,13 +138,7 @@ impl Sources {
             Some((source.group.clone(), source.definition.clone()))
         });
         let Some((group, definition)) = known else {
-            let message = format!("source {} is not loaded", hash.short());
-            let code = FailureCode::InvalidSourceHash;
-            return Err(ActorFailure {
-                code,
-                message,
-                traceback: None,
-            });
+            return node.application_code(*hash).await;
         };
         let cell = self.cell(*hash);
         let fresh = cell.get().is_none();
@@ -223,6 +210,12 @@ impl Sources {
         Ok(prepared.classes)
     }
 
+    /// What a worker of the source in this folder has in front of its `sys.path`.
+    pub(super) fn path_with(&self, folder: PathBuf) -> Vec<PathBuf> {
+        let rest = self.python_path.iter().cloned();
+        [folder].into_iter().chain(rest).collect()
+    }
+
     fn cell(&self, source: SourceHash) -> Arc<OnceCell<Ready>> {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(ready.entry(source).or_default())
@@ -246,8 +239,7 @@ impl Sources {
             };
             let done = tokio::task::spawn_blocking(move || job.run()).await;
             let (folder, notes) = done.map_err(|error| failed(error.to_string()))??;
-            let mut path = vec![folder];
-            path.extend(self.python_path.iter().cloned());
+            let path = self.path_with(folder);
             let origin = Origin::Source(source);
             let setup = OriginSetup {
                 origin,
@@ -259,6 +251,12 @@ impl Sources {
         };
         cell.get_or_try_init(make).await.cloned()
     }
+}
+
+/// Whether the source in this folder has a module.
+pub(super) fn has_module(folder: &Path, module: &str) -> bool {
+    let path = folder.join(module.replace('.', "/"));
+    path.with_extension("py").is_file() || path.join("__init__.py").is_file()
 }
 
 /// Verifies and unpacks one source; blocks.
@@ -314,58 +312,3 @@ fn failed(message: String) -> ActorFailure {
         traceback: None,
     }
 }
-
-/// Refuses when a capability that the `.tli` requires is not there or has another value.
-fn require(
-    class: &str,
-    requirements: Option<&str>,
-    capabilities: &str,
-) -> Result<(), ActorFailure> {
-    let parse = |text: &str| match pyliteral::parse(text) {
-        Ok(Value::Dict(entries)) => entries,
-        _ => Vec::new(),
-    };
-    let offered = parse(capabilities);
-    for (name, wanted) in requirements.map(parse).unwrap_or_default() {
-        if !offered
-            .iter()
-            .any(|(key, value)| *key == name && *value == wanted)
-        {
-            let message =
-                format!("no member fits `{class}`: it requires the capability {name}: {wanted}");
-            let code = FailureCode::NoCompatibleSystem;
-            return Err(ActorFailure {
-                code,
-                message,
-                traceback: None,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn own_capabilities(config: &SourcesConfig) -> Value {
-    let text = |text: &str| Value::Str(text.to_owned());
-    let mut entries = vec![
-        (text("DirectorFmt"), Value::List(vec![Value::Int(1.into())])),
-        (text("Admin Port"), Value::Int(config.port.into())),
-        (text("Thespian ActorSystem Name"), text("multiprocQUICBase")),
-        (text("Thespian ActorSystem Version"), Value::Int(1.into())),
-        (
-            text("Thespian Generation"),
-            Value::Tuple(GENERATION.map(|n| Value::Int(n.into())).to_vec()),
-        ),
-        (text("Thespian Version"), text(&config.start_ms.to_string())),
-        (text("Thespian Watch Supported"), Value::Bool(true)),
-    ];
-    if let Value::Dict(others) = &config.other_capabilities {
-        for (key, value) in others {
-            entries.retain(|(known, _)| known != key);
-            entries.push((key.clone(), value.clone()));
-        }
-    }
-    Value::Dict(entries)
-}
-
-/// Generation of the Thespian API that actors see: that of 4.0.1.
-const GENERATION: [i32; 2] = [3, 10];

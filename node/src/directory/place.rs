@@ -45,6 +45,13 @@ impl Directory {
         &self.path
     }
 
+    /// Whether a program made it for a node that it starts on demand: it has no keys then, and
+    /// what runs there is for the program's own source authority to decide.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.file("private").is_file()
+    }
+
     /// A file in it; an absolute `name` stays itself.
     pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)

@@ -70,6 +70,12 @@ impl StateFolder {
         self.folder("unpacked")
     }
 
+    /// The folder of what applications load themselves; it is of one run of the node.
+    #[must_use]
+    pub fn applications(&self) -> PathBuf {
+        self.path.join("applications")
+    }
+
     /// `python/`: our Python package by its own hash, made if it is not there.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub struct Interpreter {
     pub executable: PathBuf,
     /// Its version.
     pub version: PythonVersion,
+    /// What follows the version in `sys.version_info`.
+    pub release: PythonRelease,
     /// As `sysconfig.get_platform` says it, `linux-x86_64` for example.
     pub platform: String,
     /// Ends of file names of extension modules that it loads, the preferred one first.
@@ -38,6 +40,10 @@ pub struct Interpreter {
 /// Version of an interpreter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PythonVersion(pub u16, pub u16, pub u16);
+
+/// How final a version is: level (`final`, `candidate`...) and serial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PythonRelease(pub String, pub u16);
 
 impl fmt::Display for PythonVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,6 +264,7 @@ homes = [home for home in (folder, os.path.dirname(folder))
 sys.stdout.write("\ndirector-python: " + json.dumps({
     "executable": sys.executable,
     "version": list(sys.version_info[:3]),
+    "release": list(sys.version_info[3:]),
     "platform": sysconfig.get_platform(),
     "suffixes": machinery.EXTENSION_SUFFIXES,
     "base_prefix": sys.base_prefix,

@@ -10,7 +10,7 @@ pub use handle::{
 };
 
 mod interpreter;
-pub use interpreter::{Interpreter, InterpreterError, PythonVersion, resolve};
+pub use interpreter::{Interpreter, InterpreterError, PythonRelease, PythonVersion, resolve};
 
 mod policy;
 pub use policy::{NoPython, PythonConfig, PythonPolicy};
@@ -22,7 +22,7 @@ mod tags;
 pub use tags::{RequiredTags, WrongTag};
 
 mod unpacked;
-pub use unpacked::{UnpackError, UnpackedSource, folder_of, remove_unpacked, unpack};
+pub use unpacked::{UnpackError, UnpackedSource, folder_of, remove_unpacked, unpack, unpack_plain};
 
 mod environment;
 pub use environment::WorkerEnvironment;

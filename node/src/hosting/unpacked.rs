@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use package::{ArchiveError, Limits, UnpackSink, Verified};
+use package::{ArchiveError, Limits, Member, UnpackSink, Verified};
 use protocol::SourceHash;
 
 use crate::hosting::bounded_run;
@@ -77,21 +77,54 @@ pub fn unpack<R: Read + Seek>(
     let names = members.iter().map(|member| member.name.as_str());
     RequiredTags::of(names).check(&interpreter.suffixes)?;
 
+    lay_out(state, hash, &members, interpreter, |sink| {
+        package::unpack(package, verified, &limits, sink).map(drop)
+    })
+}
+
+/// As [`unpack`], of a plain zip file that an application's own authority vouched for.
+///
+/// # Errors
+/// [`UnpackError`]; nothing is left behind then.
+pub fn unpack_plain<R: Read + Seek>(
+    state: &Path,
+    hash: SourceHash,
+    zip: &mut R,
+    interpreter: &Interpreter,
+) -> Result<UnpackedSource, UnpackError> {
+    let limits = Limits::default();
+    let archive = |cause| UnpackError::Archive { hash, cause };
+    let members = package::plain_contents(zip, &limits).map_err(archive)?;
+    let names = members.iter().map(|member| member.name.as_str());
+    RequiredTags::of(names).check(&interpreter.suffixes)?;
+    lay_out(state, hash, &members, interpreter, |sink| {
+        package::unpack_plain(zip, &limits, sink).map(drop)
+    })
+}
+
+/// Writes what is not there yet, and compiles it.
+fn lay_out(
+    state: &Path,
+    hash: SourceHash,
+    members: &[Member],
+    interpreter: &Interpreter,
+    write: impl FnOnce(&mut Folder<'_>) -> Result<(), ArchiveError>,
+) -> Result<UnpackedSource, UnpackError> {
     let folder = folder_of(state, &hash);
     if !folder.is_dir() {
-        let write = |cause| UnpackError::Write {
+        let failed = |cause| UnpackError::Write {
             path: folder.clone(),
             cause,
         };
         let parent = state.join(FOLDER_NAME);
-        fs::create_dir_all(&parent).map_err(write)?;
+        fs::create_dir_all(&parent).map_err(failed)?;
         let fresh = tempfile::Builder::new()
             .prefix(".new-")
             .tempdir_in(&parent)
-            .map_err(write)?;
-        let mut sink = Folder { root: fresh.path() };
-        package::unpack(package, verified, &limits, &mut sink).map_err(archive)?;
-        settle(fresh, &folder).map_err(write)?;
+            .map_err(failed)?;
+        write(&mut Folder { root: fresh.path() })
+            .map_err(|cause| UnpackError::Archive { hash, cause })?;
+        settle(fresh, &folder).map_err(failed)?;
     }
     let sources = members
         .iter()

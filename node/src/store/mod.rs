@@ -86,6 +86,22 @@ impl PackageStore {
         })
     }
 
+    /// Takes bytes that are in memory already, as if they had arrived. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is left behind.
+    pub fn take(&self, bytes: &[u8]) -> Result<Arrived, StoreError> {
+        let written = NamedTempFile::new_in(&self.folder).and_then(|mut file| {
+            file.write_all(bytes)?;
+            Ok(file)
+        });
+        Ok(Arrived {
+            file: written.map_err(|cause| self.io(cause))?,
+            hash: SourceHash::of(bytes),
+            bytes: bytes.len() as u64,
+        })
+    }
+
     /// Keeps an arrived package, durably, under its hash. Blocks for the disk.
     ///
     /// # Errors
@@ -162,6 +178,11 @@ impl PackageStore {
             .filter_map(|entry| entry.metadata().ok())
             .map(|about| about.len())
             .sum()
+    }
+
+    /// What a writer tells that ended before it was done.
+    pub(crate) fn interrupted(&self, cause: &tokio::task::JoinError) -> StoreError {
+        self.io(io::Error::other(cause.to_string()))
     }
 
     fn io(&self, cause: io::Error) -> StoreError {

@@ -15,6 +15,7 @@ fn impatient() -> Patience {
     Patience {
         hold: Duration::from_millis(600),
         exit: Duration::from_millis(600),
+        ..Patience::default()
     }
 }
 

@@ -93,17 +93,54 @@ pub fn unpack<R: Read + Seek, S: UnpackSink + ?Sized>(
     sink: &mut S,
 ) -> Result<Unpacked, ArchiveError> {
     let members = contents(reader, verified, limits)?;
+    write_all(
+        &mut ZipView::new(reader, *verified.layout()),
+        &members,
+        sink,
+    )
+}
+
+/// The members of a plain zip file that no key has signed, for those who trust it otherwise.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn plain_contents<R: Read + Seek>(
+    zip: &mut R,
+    limits: &Limits,
+) -> Result<Vec<Member>, ArchiveError> {
+    let bytes = zip.seek(SeekFrom::End(0))?;
+    let end = EndRecord::find(zip, bytes)?;
+    Ok(read_members(zip, &end, limits)?)
+}
+
+/// Unpacks a plain zip file that no key has signed, for those who trust it otherwise.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn unpack_plain<R: Read + Seek, S: UnpackSink + ?Sized>(
+    zip: &mut R,
+    limits: &Limits,
+    sink: &mut S,
+) -> Result<Unpacked, ArchiveError> {
+    let members = plain_contents(zip, limits)?;
+    write_all(zip, &members, sink)
+}
+
+fn write_all<R: Read + Seek, S: UnpackSink + ?Sized>(
+    zip: &mut R,
+    members: &[Member],
+    sink: &mut S,
+) -> Result<Unpacked, ArchiveError> {
     let mut unpacked = Unpacked::default();
-    for directory in directories(&members) {
+    for directory in directories(members) {
         sink.directory(directory)
             .map_err(|source| cannot_write(directory, source))?;
         unpacked.directories += 1;
     }
-    let mut zip = ZipView::new(reader, *verified.layout());
     for member in members.iter().filter(|member| !member.is_dir) {
         let file = sink.file(&member.name, member.size);
         let mut file = file.map_err(|source| cannot_write(&member.name, source))?;
-        copy_member(&mut zip, member, &mut file)?;
+        copy_member(zip, member, &mut file)?;
         file.flush()
             .map_err(|source| cannot_write(&member.name, source))?;
         unpacked.files += 1;

@@ -19,6 +19,7 @@ from thespian.system import (
     locate,
     main_module,
     naming,
+    sourcefile,
 )
 from thespian.system.errors import (
     ActorStartFailure,
@@ -27,13 +28,14 @@ from thespian.system.errors import (
     InvalidActorSourceHash,
     InvalidActorSpecification,
     NoCompatibleSystemForActor,
-    UnsupportedOperation,
 )
 from thespian.system.runtime import class_name
 
 SIMPLE_BASE = "simpleSystemBase"
 CREATE_LIMIT_S = 50.0
 SHUTDOWN_LIMIT_S = 10.0
+UPDATE_LIMIT_S = 5.0
+LOAD_LIMIT_S = 61.0
 Period = Union[None, int, float, timedelta]
 
 
@@ -74,9 +76,26 @@ class _Core:
             raise _creation_error(answer, spec, source)
         return address.from_hex(answer["actor"])
 
-    def update_capability(self, _name: str, _value: Any) -> None:
-        """Sets a capability of the node."""
-        raise _unsupported("updateCapability")
+    def update_capability(self, through: Any, name: str, value: Any) -> None:
+        """Sets or removes a capability of the node."""
+        fields = {"name": capable.to_literal(name), "value": capable.to_literal(value)}
+        _done(through.request(UPDATE_LIMIT_S, "application", ask="update_capability", **fields))
+        if value is None:
+            self.capabilities.pop(name, None)
+        else:
+            self.capabilities[name] = value
+
+    def load_source(self, through: Any, source: Any) -> str:
+        """Loads a source; its hash, before it is validated."""
+        data, info = sourcefile.read(source)
+        answer = through.upload(LOAD_LIMIT_S, data, "application", ask="load_source", info=info)
+        return str(_done(answer)["hash"])
+
+    def unload_source(self, through: Any, source_hash: Any) -> None:
+        """Unloads a source; an unknown hash is ignored."""
+        if naming.is_source_hash(source_hash):
+            fields = {"ask": "unload_source", "hash": source_hash}
+            _done(through.request(LOAD_LIMIT_S, "application", **fields))
 
     def shut_down(self, seconds: float) -> None:
         """Stops the node and waits until it has gone."""
@@ -160,19 +179,21 @@ class ActorSystem:
         self._core = None  # type: ignore[assignment]
 
     def loadActorSource(self, fname: Any) -> str:
-        """Loads a source; returns its hash."""
-        raise _unsupported("loadActorSource")
+        """Loads a source from a path or file object; returns its hash, before it is validated."""
+        through = self._endpoint()
+        return self._core.load_source(through, fname)
 
     loadSource = loadActorSource
 
     def unloadActorSource(self, sourceHash: str) -> None:
-        """Unloads a source."""
-        raise _unsupported("unloadActorSource")
+        """Unloads a source; its actors go on."""
+        through = self._endpoint()
+        self._core.unload_source(through, sourceHash)
 
     def updateCapability(self, capabilityName: str, capabilityValue: Any = None) -> None:
         """Sets a capability of the system; None removes it."""
-        self._endpoint()
-        self._core.update_capability(capabilityName, capabilityValue)
+        through = self._endpoint()
+        self._core.update_capability(through, capabilityName, capabilityValue)
 
     def systemUpdate(self, _name: str, *_args: Any) -> None:
         """Nothing: the back door of the original has no methods here."""
@@ -215,8 +236,13 @@ def _default_base(given: Dict[str, Any], port: int) -> str:
     return SIMPLE_BASE
 
 
-def _unsupported(name: str) -> UnsupportedOperation:
-    return UnsupportedOperation("`%s` is not offered by this version of Director" % name)
+def _done(answer: control.Document) -> control.Document:
+    """The answer, unless it is that nothing was done."""
+    if answer.get("answer") == "failed":
+        hint = answer.get("hint")
+        message = str(answer.get("message") or "the node refused it")
+        raise ActorSystemFailure("%s (%s)" % (message, hint) if hint else message)
+    return answer
 
 
 def _seconds(period: Period) -> Optional[float]:

@@ -23,6 +23,7 @@ from thespian.system.messages import (
 
 CONNECT_LIMIT_S = 11.0
 TELL_LIMIT_S = 60.0
+UPLOAD_CHUNK_BYTES = 256 << 10
 _HEADER_REST = wire.HEADER_BYTES - 4
 
 
@@ -258,11 +259,19 @@ class Endpoint:
 
     def request(self, seconds: float, op: str, **fields: Any) -> control.Document:
         """Sends a request and returns the node's answer."""
+        return self.upload(seconds, None, op, **fields)
+
+    def upload(
+        self, seconds: float, data: Optional[bytes], op: str, **fields: Any
+    ) -> control.Document:
+        """Sends bytes and the request that they belong to; returns the node's answer."""
         limit = time.monotonic() + seconds
         with self._lock:
             try:
                 current = self._live()
                 number = next(self._requests)
+                if data is not None:
+                    _queue_upload(current, number, data)
                 current.send_now(control.request(number, op, **fields))
                 while number not in self._answers:
                     current.stash()
@@ -287,6 +296,14 @@ class Endpoint:
             except (link.Closed, ActorSystemFailure):
                 pass
             self._lost()
+
+
+def _queue_upload(current: link.Link, number: int, data: bytes) -> None:
+    """Puts the pieces of an upload behind what waits to be written; an empty one is one piece."""
+    for start in range(0, max(1, len(data)), UPLOAD_CHUNK_BYTES):
+        piece = data[start : start + UPLOAD_CHUNK_BYTES]
+        current.queue(wire.control_frame(wire.UPLOAD, number, piece, wire.RAW))
+        current.flush()
 
 
 def _encoded(message: Any) -> Tuple[bytes, int, int]:

@@ -5,18 +5,28 @@ Not here: what is allowed (``trust``); who answers a refusal (``worker``).
 
 import ast
 import pickle
-from typing import Any, Optional
+from typing import Any, Callable, Dict, Optional
 
 from thespian.system import address, control, trust, wire
 from thespian.system.messages import (
     ActorExitRequest,
     ChildActorExited,
     DeadEnvelope,
+    LoadedSource,
     PoisonMessage,
+    UnloadedSource,
     Unreadable,
+    ValidateSource,
 )
 
 _loads = pickle.loads
+
+
+class CapabilitiesChanged:
+    """The node has other capabilities now; the runtime deals with it, actors do not see it."""
+
+    def __init__(self, capabilities: str) -> None:
+        self.capabilities = capabilities
 
 
 class Reader:
@@ -85,8 +95,23 @@ def _system_message(document: control.Document, by_node: bool) -> Optional[Any]:
     name = document.get("system")
     if name == "actor_exit_request":
         return ActorExitRequest(bool(document.get("recursive", True)))
-    if name == "child_actor_exited":
-        if not by_node:
-            raise ValueError("only the node tells of the end of a child")
-        return ChildActorExited(address.from_hex(document["child"]))
-    raise ValueError("the node sent the unknown system message `%s`" % name)
+    make = _OF_THE_NODE.get(str(name))
+    if make is None:
+        raise ValueError("the node sent the unknown system message `%s`" % name)
+    if not by_node:
+        raise ValueError("only the node sends the system message `%s`" % name)
+    return make(document)
+
+
+def _validate_source(document: control.Document) -> ValidateSource:
+    with open(document["path"], "rb") as file:
+        return ValidateSource(document["hash"], file.read(), document["info"])
+
+
+_OF_THE_NODE: Dict[str, Callable[[control.Document], Any]] = {
+    "child_actor_exited": lambda told: ChildActorExited(address.from_hex(told["child"])),
+    "capabilities": lambda told: CapabilitiesChanged(told["capabilities"]),
+    "validate_source": _validate_source,
+    "loaded_source": lambda told: LoadedSource(told["hash"], told["info"]),
+    "unloaded_source": lambda told: UnloadedSource(told["hash"], told["info"]),
+}

@@ -22,6 +22,7 @@ from thespian.system import (
     literal,
     naming,
     reading,
+    sourcefile,
     trust,
     wire,
 )
@@ -30,7 +31,12 @@ from thespian.system.errors import (
     InvalidActorSpecification,
     UnsupportedOperation,
 )
-from thespian.system.messages import ActorExitRequest, ChildActorExited, PoisonMessage
+from thespian.system.messages import (
+    ActorExitRequest,
+    ChildActorExited,
+    PoisonMessage,
+    ValidatedSource,
+)
 
 # Sends of one handler that are written one by one; further ones are collected.
 EAGER_SENDS = 16
@@ -53,6 +59,7 @@ class Runtime:
         origin = spec["origin"]
         self.source = bytes.fromhex(origin["source"]) if "source" in origin else wire.NO_SOURCE
         self.trace = wire.NO_TRACE
+        self._node = address.allot(self.incarnation, 1)._key
         self.link = link.Link(sock, self._on_control)
         self.reader = reading.Reader(self.own, self.incarnation, self.source, rule)
         # Messages to oneself, and what the runtime itself has to tell its actor.
@@ -120,6 +127,8 @@ class Runtime:
         lane = self.link.lanes.open(key, self.own, self.incarnation)
         if isinstance(target, address.LiteralAddress):
             self._speak_literally(lane, key)
+        elif key == self._node:
+            lane.literal = True
         return lane
 
     def answer_in_kind(self, key: bytes) -> address.ActorAddress:
@@ -135,6 +144,8 @@ class Runtime:
         lane.prefix = wire.prefix(0, wire.LITERAL, 0, self.own, key, self.incarnation)
 
     def _literal(self, message: Any, key: bytes, prefix: bytes) -> Tuple[bytes, bytes]:
+        if key == self._node:
+            return _to_node(message), wire.prefix(0, wire.RAW, 0, self.own, key, self.incarnation)
         payload, is_literal = literal.encode(message)
         if not is_literal:
             flags = wire.NO_LITERAL
@@ -292,6 +303,32 @@ class Runtime:
         """Sends a request that wants no answer."""
         self.link.send_now(control.request(0, op, **fields))
 
+    def update_capability(self, name: Any, value: Any) -> None:
+        """Changes a capability of the node."""
+        fields = {"name": capable.to_literal(name), "value": capable.to_literal(value)}
+        self.request("application", ask="update_capability", **fields)
+
+    def load_source(self, source: Any) -> str:
+        """Loads a source; its hash, before it is validated."""
+        data, info = sourcefile.read(source)
+        found = sourcefile.hash_of(data)
+        document = {"delivery": "load_source", "hash": found, "info": info}
+        self.send(address.restore_address(self._node), _Delivery(document, data))
+        return found
+
+    def unload_source(self, source_hash: Any) -> None:
+        """Unloads a source; an unknown hash is ignored."""
+        if naming.is_source_hash(source_hash):
+            self.request("application", ask="unload_source", hash=source_hash)
+
+    def register_source_authority(self) -> None:
+        """Makes this actor the one that validates sources."""
+        self.request("application", ask="register_source_authority")
+
+    def notify_sources(self, on: bool) -> None:
+        """Has this actor told of sources, or no longer."""
+        self.request("application", ask="notify_sources", on=bool(on))
+
     def unsupported(self, name: str) -> Any:
         """Says that an operation is not there."""
         raise UnsupportedOperation("`%s` is not offered by this version of Director" % name)
@@ -307,6 +344,29 @@ class Runtime:
             document = control.decode(payload)
             if document.get("notice") == "unblock":
                 self._unblocked = str(document.get("reason"))
+
+
+class _Delivery:
+    """A document for the node, and the bytes that go with it."""
+
+    def __init__(self, document: control.Document, data: bytes) -> None:
+        self.document = document
+        self.data = data
+
+
+def _to_node(message: Any) -> bytes:
+    """What the node gets of a message to its own address: it never unpickles."""
+    if isinstance(message, ValidatedSource):
+        accepted = message.sourceZip is not None
+        info = None if message.sourceInfo is None else str(message.sourceInfo)
+        document = {"delivery": "validated_source", "hash": str(message.sourceHash)}
+        message = _Delivery(
+            dict(document, accepted=accepted, info=info), bytes(message.sourceZip or b"")
+        )
+    if not isinstance(message, _Delivery):
+        return b""
+    head = control.encode(message.document)
+    return wire.ENVELOPE.pack(len(head)) + head + message.data
 
 
 def class_name(actor_class: Any) -> str:

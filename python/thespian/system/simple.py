@@ -91,6 +91,26 @@ class SimpleRuntime:
         if op == "shutdown":
             self._system.stop_soon()
 
+    def update_capability(self, name: str, value: Any) -> None:
+        """Changes a capability of the system."""
+        self._system.update_capability(None, name, value)
+
+    def load_source(self, _source: Any) -> str:
+        """Needs a node."""
+        return self.unsupported("loadActorSource")
+
+    def unload_source(self, _source_hash: Any) -> None:
+        """Needs a node."""
+        self.unsupported("unloadActorSource")
+
+    def register_source_authority(self) -> None:
+        """Needs a node."""
+        self.unsupported("registerSourceAuthority")
+
+    def notify_sources(self, _on: bool) -> None:
+        """Needs a node."""
+        self.unsupported("notifyOnSourceAvailability")
+
     def unsupported(self, name: str) -> Any:
         """Says that an operation needs a node."""
         raise UnsupportedOperation("`%s` is not offered by `%s`" % (name, NAME))
@@ -139,7 +159,15 @@ class SimpleSystem:
             self.catch_up()
             return own
 
-    def update_capability(self, name: str, value: Any) -> None:
+    def load_source(self, _endpoint: Any, _source: Any) -> str:
+        """Needs a node."""
+        raise UnsupportedOperation("`loadActorSource` is not offered by `%s`" % NAME)
+
+    def unload_source(self, _endpoint: Any, _source_hash: Any) -> None:
+        """Needs a node."""
+        raise UnsupportedOperation("`unloadActorSource` is not offered by `%s`" % NAME)
+
+    def update_capability(self, _endpoint: Any, name: str, value: Any) -> None:
         """Sets or removes a capability; actors that do not fit any more end."""
         with self._lock:
             if value is None:

@@ -20,6 +20,7 @@ from thespian.system import (
     link,
     naming,
     process,
+    reading,
     runtime,
     trust,
     wire,
@@ -254,6 +255,9 @@ class Worker:
         if type(message) is status.Thespian_StatusReq:
             self._tell_status(sender)
             return
+        if type(message) is reading.CapabilitiesChanged:
+            self._check_again(message.capabilities)
+            return
         self._forget_watches()
         if type(message) is ChildActorExited:
             ref.children.discard(message.childAddress)
@@ -281,6 +285,18 @@ class Worker:
         ref.begin()
         ref.send(sender, answer)
         ref.finish()
+
+    def _check_again(self, capabilities: str) -> None:
+        """Ends the actor if it does not fit its node any more."""
+        spec = self._ref.spec
+        spec["capabilities"] = capabilities
+        own = type(self._actor)
+        if getattr(own, "actorSystemCapabilityCheck", None) is None:
+            return
+        requirements = capable.literal(spec.get("requirements"))
+        if not capable.fits(own, capable.literal(capabilities), requirements):
+            _log.info("the capabilities have changed: the actor does not fit any more")
+            self._handle(ActorExitRequest(), self._ref.address)
 
     def _again(self, message: Any, sender: Any, header: Optional[wire.Header]) -> Any:
         _log.warning("the handler raised; it is called again", exc_info=True)

@@ -17,6 +17,7 @@ use protocol::{ActorId, SourceHash};
 use super::{Answer, refused};
 use crate::agent::actors::Birth;
 use crate::agent::node::Node;
+use crate::agent::sources::has_module;
 use crate::router::{Caller, CallerKind, Rights};
 
 /// An actor that was announced, or why it cannot be.
@@ -179,6 +180,7 @@ fn origin(
                 format!("source hash {hash} is being unloaded")
             }
             Some(_) => return Ok(Origin::Source(hash)),
+            None if node.applications.offers(hash, own) => return Ok(Origin::Source(hash)),
             None => format!("source hash {hash} does not match any loaded source"),
         };
         return Err(failure(FailureCode::InvalidSourceHash, message));
@@ -233,7 +235,8 @@ fn outside(node: &Node, from: &Caller, class: &str, origin: &Origin) -> Option<A
     }
     let dots = class.match_indices('.').map(|(at, _)| at);
     let mut modules = dots.chain([class.len()]).filter_map(|end| class.get(..end));
-    if modules.any(|module| node.sources.has_module(*hash, module)) {
+    let unpacked = node.applications.unpacked(*hash);
+    if modules.any(|name| node.sources.has_module(*hash, name) || has_module(&unpacked, name)) {
         return None;
     }
     let source = hash.short();

@@ -10,6 +10,9 @@ use super::node::Node;
 use crate::router::{Caller, CallerKind, Responder, Rights};
 use crate::store::{Arrived, StoreError};
 
+mod application;
+pub(super) use application::delivered;
+
 mod create;
 mod list;
 mod load;
@@ -36,6 +39,10 @@ pub(super) fn begin(node: &Arc<Node>, asked: Asked) {
         respond,
         upload,
     } = asked;
+    // What an actor asks for holds for all that it sends afterwards.
+    if let Some(answer) = application::at_once(node, &from, &request) {
+        return respond.respond(answer.unwrap_or_else(Response::Failed));
+    }
     // An announced actor must be known before the next frame of its creator is routed.
     let birth = create::announce(node, &from, &request);
     let node = Arc::clone(node);
@@ -79,6 +86,7 @@ async fn answer(
             })
         }
         load @ Request::Load { .. } => load::load(node, load, upload).await,
+        Request::Application(request) => application::answer(node, request, upload).await,
         Request::Unload {
             request,
             hash,
@@ -141,7 +149,8 @@ fn allowed(asked: &Asked) -> Result<(), RequestError> {
     if asked.from.rights == Rights::Operate || (open && !own_classes) {
         return Ok(());
     }
-    if asked.from.kind == CallerKind::Actor && open {
+    let for_actors = matches!(asked.request, Request::Shutdown | Request::Application(_));
+    if asked.from.kind == CallerKind::Actor && (open || for_actors) {
         return Ok(());
     }
     Err(RequestError {

@@ -1,0 +1,210 @@
+//! An application's source from its bytes to code that actors run, and its end.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use package::{Limits, Verified};
+use protocol::SourceHash;
+use protocol::control::{ActorFailure, FailureCode, Origin};
+
+use super::super::actors::Stage;
+use super::super::node::Node;
+use super::authority::Verdict;
+use super::table::{Code, Content, Standing, Unloaded};
+use crate::hosting::{OriginSetup, remove_unpacked, unpack, unpack_plain};
+use crate::store::{Arrived, StoreError};
+
+impl Node {
+    /// Begins to load a source; actors can be created from it once it has been judged.
+    pub(in crate::agent) fn take_source(
+        self: &Arc<Self>,
+        hash: SourceHash,
+        info: String,
+        package: impl Future<Output = Result<Arrived, StoreError>> + Send + 'static,
+    ) {
+        if self.replica.read(|state| state.sources.contains_key(&hash)) {
+            tracing::info!(hash = %hash.short(), info, "source is loaded already");
+            return;
+        }
+        let Some(load) = self.applications.begin(hash, &info) else {
+            tracing::info!(hash = %hash.short(), info, "source is loaded already");
+            return;
+        };
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let judging = async {
+                let package = package.await.map_err(|error| error.to_string())?;
+                node.judge(hash, package, &info).await
+            };
+            let Some(judged) = node.shutdown.run_until_cancelled(judging).await else {
+                return;
+            };
+            if let Err(reason) = &judged {
+                tracing::warn!(hash = %hash.short(), info, reason, "source not accepted");
+            }
+            if node.applications.settle(hash, load, judged.ok()) {
+                tracing::info!(hash = %hash.short(), info, "source loaded by an application");
+                node.tell_of_source(hash, &info, true);
+                // Unpacked before anyone asks; who does reports the failure.
+                let _early = node.application_code(hash).await;
+            }
+        });
+    }
+
+    /// Whether a source may run here, and what it then consists of.
+    async fn judge(
+        &self,
+        hash: SourceHash,
+        package: Arrived,
+        info: &str,
+    ) -> Result<Content, String> {
+        if package.hash() != hash {
+            return Err(format!(
+                "its bytes have the hash {}",
+                package.hash().short()
+            ));
+        }
+        let verified = if self.directory.is_private() {
+            None
+        } else {
+            Some(self.verify(package.path().to_owned()).await?)
+        };
+        match (
+            self.ask_authority(hash, package.path(), info).await,
+            verified,
+        ) {
+            (Verdict::Rejected, _) => {
+                Err("the application's source authority rejects it".to_owned())
+            }
+            (Verdict::Silent, _) => Err("its source authority did not answer".to_owned()),
+            (Verdict::Nobody, None) => Err("no actor is registered as source authority".to_owned()),
+            (Verdict::Nobody | Verdict::Accepted(_), Some(verified)) => {
+                Ok(Content::new(package, Code::Package(Box::new(verified))))
+            }
+            (Verdict::Accepted(zip), None) => {
+                let zip = checked(zip).await?;
+                Ok(Content::new(package, Code::Zip(zip)))
+            }
+        }
+    }
+
+    async fn verify(&self, path: std::path::PathBuf) -> Result<Verified, String> {
+        let authority = self.authority.clone();
+        let verifying = tokio::task::spawn_blocking(move || authority.verify(&path));
+        let trusted = verifying.await.map_err(|error| error.to_string())?;
+        Ok(trusted.map_err(|error| error.to_string())?.verified)
+    }
+
+    /// Makes the code of an application's source ready to run actors.
+    pub(in crate::agent) async fn application_code(
+        &self,
+        hash: SourceHash,
+    ) -> Result<(), ActorFailure> {
+        let no_source = || ActorFailure {
+            code: FailureCode::InvalidSourceHash,
+            message: format!("source {} is not loaded", hash.short()),
+            traceback: None,
+        };
+        let mut standing = self.applications.standing(hash).ok_or_else(no_source)?;
+        let reached = standing.wait_for(|standing| !matches!(standing, Standing::Pending));
+        let reached = reached.await.map(|standing| standing.clone());
+        let (Ok(Standing::Valid(content)) | Ok(Standing::Unloaded(content))) = reached else {
+            return Err(no_source());
+        };
+        let make = async || self.unpack(hash, Arc::clone(&content)).await;
+        let setup = content.ready.get_or_try_init(make).await?;
+        self.hosting.set_up(setup.clone()).await;
+        Ok(())
+    }
+
+    async fn unpack(
+        &self,
+        hash: SourceHash,
+        content: Arc<Content>,
+    ) -> Result<OriginSetup, ActorFailure> {
+        let interpreter = self.sources.interpreter(None).map_err(failed)?;
+        let executable = interpreter.executable.clone();
+        let folder = self.applications.folder.clone();
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let mut file = File::open(content.code.path(&content.package))
+                .map_err(|error| error.to_string())?;
+            let unpacked = match &content.code {
+                Code::Package(verified) => unpack(&folder, &mut file, verified, &interpreter),
+                Code::Zip(_) => unpack_plain(&folder, hash, &mut file, &interpreter),
+            };
+            unpacked.map_err(|error| error.to_string())
+        });
+        let unpacked = unpacking.await.map_err(|error| failed(error.to_string()))?;
+        let unpacked = unpacked.map_err(failed)?;
+        for warning in &unpacked.warnings {
+            tracing::warn!(hash = %hash.short(), warning, "source of an application");
+        }
+        Ok(OriginSetup {
+            origin: Origin::Source(hash),
+            interpreter: executable,
+            path: self.sources.path_with(unpacked.folder),
+        })
+    }
+
+    /// Takes an application's source out of resolution; false: there is none with this hash.
+    /// Its actors go on.
+    pub(in crate::agent) fn unload_source(self: &Arc<Self>, hash: SourceHash) -> bool {
+        match self.applications.unload(hash) {
+            Unloaded::Unknown => false,
+            Unloaded::Pending => true,
+            Unloaded::Valid(info) => {
+                tracing::info!(hash = %hash.short(), info, "source unloaded by an application");
+                self.tell_of_source(hash, &info, false);
+                let node = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    let stopping = node.shutdown.clone();
+                    stopping
+                        .run_until_cancelled(node.clear_application(hash))
+                        .await
+                });
+                true
+            }
+        }
+    }
+
+    /// Removes the code of an unloaded source once its last actor has ended.
+    async fn clear_application(&self, hash: SourceHash) {
+        while let Some(actor) = self.actors.of_source(hash).first() {
+            if let Some(mut stage) = self.actors.stage(*actor) {
+                // An error means that it has left the table.
+                let _gone = stage.wait_for(|stage| *stage == Stage::Ended).await;
+            }
+            tokio::task::yield_now().await;
+        }
+        if !self.applications.forget(hash) {
+            return;
+        }
+        if !self.replica.read(|state| state.sources.contains_key(&hash)) {
+            self.hosting.forget(&Origin::Source(hash)).await;
+        }
+        let folder = self.applications.folder.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_unpacked(&folder, &hash)).await;
+        if let Ok(Err(cause)) = removed {
+            tracing::warn!(hash = %hash.short(), %cause, "unpacked files stay behind");
+        }
+    }
+}
+
+/// The zip that an authority answered, if it is one.
+async fn checked(zip: Arrived) -> Result<Arrived, String> {
+    let checking = tokio::task::spawn_blocking(move || {
+        let mut file = File::open(zip.path()).map_err(|error| error.to_string())?;
+        package::plain_contents(&mut file, &Limits::default())
+            .map(|_members| zip)
+            .map_err(|error| format!("what its source authority answered is no zip: {error}"))
+    });
+    checking.await.map_err(|error| error.to_string())?
+}
+
+fn failed(message: String) -> ActorFailure {
+    ActorFailure {
+        code: FailureCode::Failure,
+        message,
+        traceback: None,
+    }
+}

@@ -1,0 +1,14 @@
+//! Sources that applications load themselves (`loadActorSource`): in no group, on this node, as
+//! long as it runs.
+//!
+//! Read in this order: `table` (what is known of them), `authority` (who is asked whether one may
+//! run), `loading` (from bytes to code and back), `notices` (who is told of sources).
+//! Not here: packages that an operator loads (`requests::load`), which are the registry's.
+
+mod table;
+pub(super) use table::Applications;
+
+mod authority;
+mod loading;
+mod notices;
+pub(super) use notices::follow;

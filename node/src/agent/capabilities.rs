@@ -1,0 +1,201 @@
+//! What a node offers to actors, and what happens when that changes.
+//!
+//! Given at the start by the node itself and `othercaps.cfg`, changed later by `updateCapability`
+//! of programs and actors. A change is seen by every creation after it; running actors make their
+//! check again, and those that no longer fit exit.
+//! Not here: where actors are placed (`convention`), the check itself (Python).
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use protocol::control::{ActorFailure, FailureCode, SystemMessage};
+use pyliteral::Value;
+
+use super::node::Node;
+use crate::hosting::Interpreter;
+
+/// The capabilities of a node.
+#[derive(Debug)]
+pub(super) struct Capabilities {
+    // Held for a look-up or a change only.
+    entries: Mutex<Vec<(Value, Value)>>,
+}
+
+impl Capabilities {
+    /// Those of the node itself, and those of `othercaps.cfg`, which come before.
+    pub(super) fn new(port: u16, start_ms: u64, others: &Value) -> Self {
+        let mut entries = own(port, start_ms);
+        for (name, value) in others.as_dict().unwrap_or_default() {
+            set(&mut entries, name, Some(value));
+        }
+        Self {
+            entries: Mutex::new(entries),
+        }
+    }
+
+    /// All of them, with the interpreter that runs actors; a dictionary literal.
+    pub(super) fn literal(&self, python: Option<&Interpreter>) -> String {
+        let mut entries = self.entries().clone();
+        let known = entries
+            .iter()
+            .any(|(name, _)| name.as_str() == Some(PYTHON));
+        if let Some(python) = python.filter(|_| !known) {
+            entries.push((text(PYTHON), version_info(python)));
+        }
+        Value::Dict(entries).repr()
+    }
+
+    /// Sets one, or removes it; whether that changed anything.
+    fn update(&self, name: &Value, value: Option<&Value>) -> bool {
+        set(&mut self.entries(), name, value)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Vec<(Value, Value)>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    /// Changes a capability; every creation after this call sees it.
+    ///
+    /// # Errors
+    /// When name or value is no literal.
+    pub(super) fn update_capability(
+        &self,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), pyliteral::LiteralError> {
+        let value = value.map(pyliteral::parse).transpose()?;
+        let value = value.filter(|value| *value != Value::None);
+        let name = pyliteral::parse(name)?;
+        if !self.sources.offered.update(&name, value.as_ref()) {
+            return Ok(());
+        }
+        let capabilities = self.capabilities();
+        tracing::info!(name = name.repr(), "capability changed");
+        self.router.set_capabilities(capabilities.clone());
+        for actor in self.actors.all() {
+            let capabilities = capabilities.clone();
+            self.router
+                .send_system(actor, SystemMessage::Capabilities { capabilities });
+        }
+        self.propose_capabilities(capabilities);
+        Ok(())
+    }
+
+    /// Tells the convention: the one place from which a change goes to the registry.
+    ///
+    /// The registry has no command for it yet, so other members see what the node started with.
+    fn propose_capabilities(&self, capabilities: String) {
+        tracing::debug!(node = %self.id, capabilities, "not proposed");
+    }
+}
+
+/// Sets an entry, or removes it; whether that changed anything.
+fn set(entries: &mut Vec<(Value, Value)>, name: &Value, value: Option<&Value>) -> bool {
+    let at = entries.iter().position(|(known, _)| known == name);
+    let before = at.and_then(|at| entries.get(at)).map(|(_, value)| value);
+    if before == value {
+        return false;
+    }
+    entries.retain(|(known, _)| known != name);
+    entries.extend(value.map(|value| (name.clone(), value.clone())));
+    true
+}
+
+/// What a node says of itself.
+fn own(port: u16, start_ms: u64) -> Vec<(Value, Value)> {
+    let entries = [
+        ("DirectorFmt", Value::List(vec![Value::Int(1.into())])),
+        ("Admin Port", Value::Int(port.into())),
+        ("Thespian ActorSystem Name", text("multiprocQUICBase")),
+        ("Thespian ActorSystem Version", Value::Int(1.into())),
+        (
+            "Thespian Generation",
+            Value::Tuple(GENERATION.map(|n| Value::Int(n.into())).to_vec()),
+        ),
+        ("Thespian Version", text(&start_ms.to_string())),
+        ("Thespian Watch Supported", Value::Bool(true)),
+    ];
+    entries
+        .map(|(name, value)| (text(name), value))
+        .into_iter()
+        .collect()
+}
+
+/// As `sys.version_info` of the interpreter.
+fn version_info(python: &Interpreter) -> Value {
+    let (version, release) = (python.version, &python.release);
+    let number = |number: u16| Value::Int(number.into());
+    Value::Tuple(vec![
+        number(version.0),
+        number(version.1),
+        number(version.2),
+        text(&release.0),
+        number(release.1),
+    ])
+}
+
+fn text(text: &str) -> Value {
+    Value::Str(text.to_owned())
+}
+
+/// Refuses when a capability that the `.tli` requires is not there or has another value.
+pub(super) fn require(
+    class: &str,
+    requirements: Option<&str>,
+    capabilities: &str,
+) -> Result<(), ActorFailure> {
+    let parse = |text: &str| match pyliteral::parse(text) {
+        Ok(Value::Dict(entries)) => entries,
+        _ => Vec::new(),
+    };
+    let offered = parse(capabilities);
+    for (name, wanted) in requirements.map(parse).unwrap_or_default() {
+        if !offered
+            .iter()
+            .any(|(key, value)| *key == name && *value == wanted)
+        {
+            let message =
+                format!("no member fits `{class}`: it requires the capability {name}: {wanted}");
+            let code = FailureCode::NoCompatibleSystem;
+            return Err(ActorFailure {
+                code,
+                message,
+                traceback: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+const PYTHON: &str = "Python Version";
+
+/// Generation of the Thespian API that actors see: that of 4.0.1.
+const GENERATION: [i32; 2] = [3, 10];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_new_value_is_a_change() {
+        let capabilities = Capabilities::new(7, 1, &pyliteral::parse("{'a': 1}").unwrap());
+        let (a, one) = (text("a"), Value::Int(1.into()));
+        assert!(!capabilities.update(&a, Some(&one)));
+        assert!(capabilities.update(&a, Some(&text("two"))));
+        assert!(capabilities.update(&a, None));
+        assert!(!capabilities.update(&a, None));
+        assert!(!capabilities.literal(None).contains("'a'"));
+    }
+
+    #[test]
+    fn what_is_given_comes_before_what_the_node_says() {
+        let others = pyliteral::parse("{'Thespian Watch Supported': False}").unwrap();
+        let literal = Capabilities::new(7, 1, &others).literal(None);
+        assert!(
+            literal.contains("'Thespian Watch Supported': False"),
+            "{literal}"
+        );
+        assert!(literal.contains("'Admin Port': 7"), "{literal}");
+    }
+}

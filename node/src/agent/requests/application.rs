@@ -1,0 +1,136 @@
+//! What applications ask besides actors: capabilities, and sources of their own.
+
+use std::sync::Arc;
+
+use protocol::control::{
+    ActorDelivery, ApplicationRequest, ErrorCode, Request, RequestError, Response,
+};
+use protocol::{ActorId, Frame, PayloadKind, RequestId, SourceHash};
+use tokio::sync::oneshot;
+
+use super::{Answer, director, internal, refused};
+use crate::agent::node::Node;
+use crate::router::{Caller, CallerKind, Taken};
+use crate::store::{Arrived, StoreError};
+
+/// Carries out what has to hold for all that its asker sends afterwards; `None` for the rest.
+pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Option<Answer> {
+    let Request::Application(request) = request else {
+        return None;
+    };
+    let actor = (from.kind == CallerKind::Actor).then_some(from.address);
+    match (request, actor) {
+        (ApplicationRequest::UpdateCapability { name, value }, _) => {
+            let updated = node.update_capability(name, value.as_deref());
+            let refuse = |error| refused(format!("the capability is no literal: {error}"), None);
+            return Some(updated.map(|()| done()).map_err(refuse));
+        }
+        (ApplicationRequest::UnloadSource { hash }, _) => unload(node, *hash),
+        (ApplicationRequest::RegisterSourceAuthority, Some(actor)) => {
+            node.register_authority(actor)
+        }
+        (ApplicationRequest::NotifySources { on }, Some(actor)) => node.watch_sources(actor, *on),
+        (ApplicationRequest::LoadSource { .. }, _) => return None,
+        (_, None) => return Some(Err(only_actors())),
+    }
+    Some(Ok(done()))
+}
+
+/// Answers the request that may take its time: to load what was uploaded.
+pub(super) async fn answer(
+    node: &Arc<Node>,
+    request: ApplicationRequest,
+    upload: Option<oneshot::Receiver<Result<Arrived, StoreError>>>,
+) -> Answer {
+    let ApplicationRequest::LoadSource { info } = request else {
+        return Err(internal("it was to be answered at once"));
+    };
+    let Some(upload) = upload else {
+        return Err(refused("no source was sent with the request", None));
+    };
+    let package = upload
+        .await
+        .map_err(|_closed| internal("the upload was given up"))??;
+    let hash = package.hash();
+    node.take_source(hash, info, std::future::ready(Ok(package)));
+    Ok(Response::SourceTaken { hash })
+}
+
+/// A message of an actor to the node's own address; `taken` goes when its bytes are dealt with.
+pub(in crate::agent) fn delivered(node: &Arc<Node>, from: ActorId, frame: Frame, taken: Taken) {
+    let is_actor = node.actors.stage(from).is_some();
+    let raw = frame.header.payload_kind == PayloadKind::Raw;
+    let cut = ActorDelivery::cut(&frame.payload).filter(|_| is_actor && raw);
+    let Some(delivery) = cut.and_then(|(json, _)| serde_json::from_slice(json).ok()) else {
+        tracing::debug!(%from, "message to the node's own address");
+        return;
+    };
+    match delivery {
+        ActorDelivery::LoadSource { hash, info } => {
+            let package = keep(node, frame, taken);
+            node.take_source(hash, info, package);
+        }
+        ActorDelivery::ValidatedSource { hash, accepted, .. } => {
+            let answering = Arc::clone(node);
+            node.tasks.spawn(async move {
+                let zip = keep(&answering, frame, taken).await;
+                let zip = zip.inspect_err(|error| tracing::warn!(%error, "a zip was not kept"));
+                let zip = zip.ok().filter(|_| accepted);
+                answering.authority_answered(from, hash, zip);
+            });
+        }
+    }
+}
+
+/// Writes the bytes behind a delivery's document to a file.
+fn keep(
+    node: &Node,
+    frame: Frame,
+    taken: Taken,
+) -> impl Future<Output = Result<Arrived, StoreError>> + Send + 'static {
+    let store = node.store.clone();
+    let lost = store.clone();
+    let writing = tokio::task::spawn_blocking(move || {
+        let (_, bytes) = ActorDelivery::cut(&frame.payload).unwrap_or_default();
+        let kept = store.take(bytes);
+        drop(taken);
+        kept
+    });
+    async move {
+        let written = writing.await;
+        written.unwrap_or_else(|error| Err(lost.interrupted(&error)))
+    }
+}
+
+/// Unloads a source of an application, or one that the registry has; an unknown hash is ignored.
+fn unload(node: &Arc<Node>, hash: SourceHash) {
+    let loaded = |hash| node.replica.read(|state| state.sources.contains_key(&hash));
+    if node.unload_source(hash) || !loaded(hash) {
+        return;
+    }
+    let node = Arc::clone(node);
+    node.tasks.clone().spawn(async move {
+        let request = RequestId(rand::random());
+        let unloading = async {
+            let director = director(&node).ok()?;
+            let by = "an application (unloadActorSource)";
+            Some(director.unload(&hash.to_string(), request, true, by).await)
+        };
+        if let Some(Some(Err(error))) = node.shutdown.run_until_cancelled(unloading).await {
+            tracing::warn!(hash = %hash.short(), %error, "source not unloaded");
+        }
+    });
+}
+
+fn done() -> Response {
+    Response::Done {
+        text: String::new(),
+    }
+}
+
+fn only_actors() -> RequestError {
+    RequestError {
+        code: ErrorCode::Usage,
+        ..refused("only actors may ask for this", None)
+    }
+}
