@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// A bar that is gone when it is dropped.
 #[derive(Debug)]
@@ -54,6 +54,37 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Lines that change in place, gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    all: MultiProgress,
+    lines: Vec<Progress>,
+}
+
+impl Lines {
+    /// No line yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            all: MultiProgress::new(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Shows these instead of those before.
+    pub(crate) fn show(&mut self, texts: impl Iterator<Item = String>) {
+        for (index, text) in texts.enumerate() {
+            match self.lines.get(index) {
+                Some(line) => line.bar.set_message(text),
+                None => {
+                    let bar = self.all.add(ProgressBar::new_spinner());
+                    self.lines
+                        .push(Progress::styled(text, bar, "{spinner} {msg}"));
+                }
+            }
+        }
     }
 }
 

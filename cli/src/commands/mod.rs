@@ -14,6 +14,7 @@ use crate::{Exit, Failure, Printer};
 
 mod ask;
 mod avail;
+mod cluster;
 mod completions;
 mod config;
 mod dead_letters;
@@ -55,6 +56,7 @@ macro_rules! verbs {
         }
     };
 }
+use verbs;
 
 verbs! {
     Help(help),
@@ -79,6 +81,7 @@ verbs! {
     Dump(dump),
     DeadLetters(dead_letters),
     History(history),
+    Cluster(cluster),
     Demo(demo),
     Completions(completions),
 }

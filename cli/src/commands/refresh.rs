@@ -1,5 +1,7 @@
 //! `refresh`: the newest package of every group that it moves upwards.
 
+use protocol::control::Reach;
+
 use super::{Context, Outcome};
 use crate::Exit;
 use crate::online::{refresh, start};
@@ -13,7 +15,7 @@ pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args, context: &Context) -> Outcome {
     let mut online = start(context, Exit::Unavailable)?.online;
-    let refreshed = refresh(context, &mut online)?;
+    let refreshed = refresh(context, &mut online, Reach::OnDemand)?;
     context.printer.report(&refreshed);
     Ok(refreshed.exit())
 }

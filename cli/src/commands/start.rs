@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use node::directory::NodeRecord;
+use protocol::control::Reach;
 use serde_json::{Value, json};
 
 use super::{Context, Outcome};
@@ -90,7 +91,7 @@ fn foreground(context: &Context) -> Outcome {
 fn report(context: &Context, started: Started) -> Outcome {
     let Started { mut online, fresh } = started;
     let (record, refreshed) = match fresh {
-        Some(record) => (record, Some(refresh(context, &mut online)?)),
+        Some(record) => (record, Some(refresh(context, &mut online, Reach::OnDemand)?)),
         None => {
             let status = online.status()?;
             (online.record(&status), None)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use node::client::Client;
 use package::PackageName;
-use protocol::control::{Request, Response};
+use protocol::control::{Reach, Request, Response};
 use protocol::{GroupDefinition, RequestId, SourceHash};
 use serde_json::{Value, json};
 
@@ -24,6 +24,9 @@ pub(crate) struct LoadOrder {
     pub(crate) path: PathBuf,
     pub(crate) name: PackageName,
     pub(crate) definition: GroupDefinition,
+    /// Idempotency id: carried out again, it changes nothing more.
+    pub(crate) request: RequestId,
+    pub(crate) reach: Reach,
     pub(crate) no_wait: bool,
     pub(crate) upwards_only: bool,
 }
@@ -92,6 +95,8 @@ impl LoadOrder {
             path,
             name,
             definition,
+            request: RequestId(rand::random()),
+            reach: Reach::OnDemand,
             no_wait: false,
             upwards_only: false,
         })
@@ -107,7 +112,7 @@ impl LoadOrder {
         online: &mut Online,
     ) -> Result<Loaded, Failure> {
         let request = Request::Load {
-            request: RequestId(rand::random()),
+            request: self.request,
             group: self.name.group().to_owned(),
             version: self.name.version().map(str::to_owned),
             path: self.path.display().to_string(),
@@ -115,7 +120,7 @@ impl LoadOrder {
             by: user(),
             no_wait: self.no_wait,
             upwards_only: self.upwards_only,
-            reach: protocol::control::Reach::OnDemand,
+            reach: self.reach,
         };
         let answer = online.with(async |client| upload(client, &self.path, request).await)?;
         let Response::Loaded {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use protocol::control::{ListedSource, Request, Response};
+use protocol::control::{ListedSource, Reach, Request, Response};
 use serde_json::{Value, json};
 
 use super::load::{LoadOrder, Loaded};
@@ -35,7 +35,11 @@ struct Left {
 ///
 /// # Errors
 /// When the directory cannot be listed.
-pub(crate) fn refresh(context: &Context, online: &mut Online) -> Result<Refreshed, Failure> {
+pub(crate) fn refresh(
+    context: &Context,
+    online: &mut Online,
+    reach: Reach,
+) -> Result<Refreshed, Failure> {
     let listing = context.directory.listing().map_err(|error| {
         let hint = error.hint();
         Failure::new(Exit::Refused, error).hint(hint)
@@ -58,6 +62,7 @@ pub(crate) fn refresh(context: &Context, online: &mut Online) -> Result<Refreshe
                 .and_then(|order| {
                     let order = LoadOrder {
                         upwards_only: true,
+                        reach,
                         ..order
                     };
                     order.carry_out(context, online)

@@ -1,0 +1,64 @@
+//! `cluster`: the convention as a whole, one file per verb.
+//!
+//! A program called `cluster` takes the words after it directly (`words`).
+
+use clap::Subcommand;
+
+use super::{Context, Outcome};
+
+mod approve;
+mod backup;
+mod demote;
+mod drain;
+mod events;
+mod explain;
+mod invite;
+mod leave;
+mod load;
+mod members;
+mod promote;
+mod refresh;
+mod remove;
+mod restore;
+mod status;
+mod tokens;
+mod unload;
+
+mod asking;
+mod table;
+mod watching;
+
+/// Look after the convention as a whole: members, tokens, loads on all of them, events, backups
+///
+/// `director help cluster VERB` explains a verb. Any node takes these; what only the leader can
+/// do is passed on to it.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_subcommand = true, subcommand_value_name = "VERB")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+super::verbs! {
+    Status(status),
+    Members(members),
+    Load(load),
+    Refresh(refresh),
+    Unload(unload),
+    Invite(invite),
+    Tokens(tokens),
+    Approve(approve),
+    Leave(leave),
+    Remove(remove),
+    Drain(drain),
+    Promote(promote),
+    Demote(demote),
+    Explain(explain),
+    Events(events),
+    Backup(backup),
+    Restore(restore),
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
+    args.verb.run(context)
+}
