@@ -11,11 +11,11 @@ use std::path::Path;
 pub(crate) fn modern(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words = words.into_iter();
     let program = words.next().unwrap_or_else(|| OsString::from("director"));
-    let mut modern = vec![program];
-    let called_cluster = modern
-        .iter()
-        .any(|program| stem(program) == Some("cluster"));
-    let mut command = called_cluster.then(|| OsString::from("cluster"));
+    let (mut modern, mut command) = match stem(&program) {
+        // Help and errors name the words that can be typed anywhere.
+        Some("cluster") => (vec!["director".into()], Some(OsString::from("cluster"))),
+        _ => (vec![program], None),
+    };
     modern.extend(command.clone());
     let mut literal = false;
     for word in words {
@@ -102,10 +102,7 @@ mod tests {
 
     #[test]
     fn under_the_name_cluster_the_word_is_put_in_front() {
-        check(
-            "/usr/bin/cluster load foo",
-            "/usr/bin/cluster cluster load foo",
-        );
+        check("/usr/bin/cluster load foo", "director cluster load foo");
     }
 
     #[test]

@@ -11,22 +11,32 @@ use crate::printer::Report;
 /// Show the commands and the current settings, or how one command is used
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The command to explain
-    command: Option<String>,
+    /// The command to explain, as `load` or `cluster invite`
+    command: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    let Some(name) = &args.command else {
-        return overview(context);
-    };
+    if args.command.is_empty() {
+        overview(context)
+    } else {
+        explain(&args.command, context)
+    }
+}
+
+/// How the command that these words name is used.
+pub(super) fn explain(words: &[String], context: &Context) -> Outcome {
     let mut line = line();
     line.build();
-    let Some(command) = line.find_subcommand_mut(name) else {
-        return Err(unknown_command(name, Exit::Usage));
-    };
+    let mut command = &mut line;
+    for (index, name) in words.iter().enumerate() {
+        let known = words.get(..index).unwrap_or_default();
+        command = command
+            .find_subcommand_mut(name)
+            .ok_or_else(|| unknown_command(known, name, Exit::Usage))?;
+    }
     let text = command.render_long_help().to_string();
     context.printer.report(&CommandHelp {
-        name: name.clone(),
+        name: words.join(" "),
         text,
     });
     Ok(Exit::Done)

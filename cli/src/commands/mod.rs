@@ -174,7 +174,11 @@ fn misunderstood(error: &clap::Error, words: &[OsString]) -> Exit {
         _ => Exit::Usage,
     };
     let failure = match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(word)) => unknown_command(word, exit),
+        Some(ContextValue::String(word)) => {
+            let group = command.filter(|command| *command == "cluster");
+            let known: Vec<_> = group.map(str::to_owned).into_iter().collect();
+            unknown_command(&known, word, exit)
+        }
         _ => {
             let text = error.to_string();
             let text = text.trim_start_matches("error: ").replace(CLAP_ENDING, "");
@@ -191,25 +195,30 @@ fn misunderstood(error: &clap::Error, words: &[OsString]) -> Exit {
     failure.exit()
 }
 
-/// The failure for a word that is no command.
-fn unknown_command(word: &str, exit: Exit) -> Failure {
+/// The failure for a word that is no command, or none of the group that these words name.
+fn unknown_command(group: &[String], word: &str, exit: Exit) -> Failure {
     let line = line();
-    let known: Vec<_> = line
-        .get_subcommands()
-        .map(clap::Command::get_name)
-        .collect();
-    let like = known
+    let found = group
         .iter()
-        .filter(|name| name.starts_with(word) || word.starts_with(**name));
+        .try_fold(&line, |line, name| line.find_subcommand(name));
+    let known = found.into_iter().flat_map(clap::Command::get_subcommands);
+    let like = known
+        .map(clap::Command::get_name)
+        .filter(|name| name.starts_with(word) || word.starts_with(*name));
     let like: Vec<_> = like.map(|name| format!("`{name}`")).collect();
-    let failure = Failure::text(exit, format_args!("`{word}` is no command"));
+    let path = |last: &str| {
+        let words = group.iter().map(String::as_str).chain([last]);
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        words.join(" ")
+    };
+    let failure = Failure::text(exit, format_args!("`{}` is no command", path(word)));
+    let help = path("");
+    let help = format!("director help {help}");
+    let help = format!("`{}` lists the commands", help.trim_end());
     if like.is_empty() {
-        failure.hint("`director help` lists the commands")
+        failure.hint(help)
     } else {
-        failure.hint(format_args!(
-            "did you mean {}? `director help` lists the commands",
-            like.join(" or ")
-        ))
+        failure.hint(format_args!("did you mean {}? {help}", like.join(" or ")))
     }
 }
 

@@ -91,7 +91,10 @@ fn foreground(context: &Context) -> Outcome {
 fn report(context: &Context, started: Started) -> Outcome {
     let Started { mut online, fresh } = started;
     let (record, refreshed) = match fresh {
-        Some(record) => (record, Some(refresh(context, &mut online, Reach::OnDemand)?)),
+        Some(record) => (
+            record,
+            Some(refresh(context, &mut online, Reach::OnDemand)?),
+        ),
         None => {
             let status = online.status()?;
             (online.record(&status), None)

@@ -14,7 +14,7 @@ use crate::{Exit, Failure};
 
 /// Let a node in that waits for it; without NODE: show who waits, with key fingerprint and address
 ///
-/// Compare the fingerprint with the one that the new node's log and `director config` show.
+/// Compare the fingerprint with the one that the new node's log shows.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The node's name, or the beginning of its key's fingerprint
@@ -53,8 +53,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 }
 
 fn find<'a>(waiting: &'a [WaitingJoiner], node: &str) -> Result<&'a WaitingJoiner, Failure> {
-    let is_it = |joiner: &&WaitingJoiner| joiner.name == node || joiner.key.starts_with(node);
-    let found: Vec<_> = waiting.iter().filter(is_it).collect();
+    let named = waiting.iter().filter(|joiner| joiner.name == node);
+    let mut found: Vec<_> = named.collect();
+    if found.is_empty() {
+        let keyed = waiting.iter().filter(|joiner| joiner.key.starts_with(node));
+        found.extend(keyed);
+    }
     match found.as_slice() {
         [one] => Ok(one),
         [] => {
@@ -99,7 +103,9 @@ impl Report for Approved {
             name, address, key, ..
         } = &self.joiner;
         writeln!(out, "Approved {name} from {address}, key {key}")?;
-        self.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(out, "  {note}"))
     }
 
     fn json(&self) -> Value {

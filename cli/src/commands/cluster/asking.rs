@@ -14,7 +14,10 @@ use crate::{Exit, Failure};
 ///
 /// # Errors
 /// What the node says.
-pub(super) fn ask(online: &mut Online, request: ClusterRequest) -> Result<ClusterResponse, Failure> {
+pub(super) fn ask(
+    online: &mut Online,
+    request: ClusterRequest,
+) -> Result<ClusterResponse, Failure> {
     match online.request(Request::Cluster(request))? {
         Response::Cluster(answer) => Ok(answer),
         other => Err(unexpected(&other)),
@@ -62,7 +65,9 @@ pub(super) struct Done {
 impl Report for Done {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{} {}", self.done, self.subject)?;
-        self.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))
+        self.notes
+            .iter()
+            .try_for_each(|note| writeln!(out, "  {note}"))
     }
 
     fn json(&self) -> Value {

@@ -105,7 +105,12 @@ impl Report for One {
 }
 
 fn line(event: &ListedEvent) -> String {
-    let mut line = format!("{:>5}  {}  {}", event.number, moment(event.stamp), event.what);
+    let mut line = format!(
+        "{:>5}  {}  {}",
+        event.number,
+        moment(event.stamp),
+        event.what
+    );
     if !event.subject.is_empty() {
         line.push_str(&format!("  {}", event.subject));
     }
@@ -136,6 +141,9 @@ mod tests {
         };
         let line = line(&event);
         assert!(line.starts_with("    7  19"), "{line}");
-        assert!(line.ends_with("  join refused  b  the token was used"), "{line}");
+        assert!(
+            line.ends_with("  join refused  b  the token was used"),
+            "{line}"
+        );
     }
 }

@@ -50,7 +50,11 @@ impl Report for Explained {
         for one in &self.found {
             let role = one.role.iter();
             let role: String = role.map(|role| format!(" ({role})")).collect();
-            writeln!(out, "{}{role} of {}, source {}", one.class, one.group, one.source)?;
+            writeln!(
+                out,
+                "{}{role} of {}, source {}",
+                one.class, one.group, one.source
+            )?;
             one.placed
                 .iter()
                 .try_for_each(|line| writeln!(out, "  {line}"))?;

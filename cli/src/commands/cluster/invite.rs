@@ -69,7 +69,9 @@ impl FromStr for Ttl {
             .map_err(|_| format!("`{text}` does not begin with a number"))?;
         match count.checked_mul(unit_s) {
             Some(seconds) if seconds > 0 => Ok(Self(seconds)),
-            _ => Err(format!("`{text}` is no time that a token could be good for")),
+            _ => Err(format!(
+                "`{text}` is no time that a token could be good for"
+            )),
         }
     }
 }
@@ -119,7 +121,16 @@ mod tests {
         assert_eq!(seconds("90"), Ok(90));
         assert_eq!(seconds("30m"), Ok(1_800));
         assert_eq!(seconds("7d"), Ok(604_800));
-        for wrong in ["", "h", "1w", "0s", "-1h", "1 h", "99999999999999999999d", "1hm"] {
+        for wrong in [
+            "",
+            "h",
+            "1w",
+            "0s",
+            "-1h",
+            "1 h",
+            "99999999999999999999d",
+            "1hm",
+        ] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

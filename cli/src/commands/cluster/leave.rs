@@ -14,5 +14,10 @@ use crate::online::user;
 pub(crate) struct Args {}
 
 pub(crate) fn run(_args: &Args, context: &Context) -> Outcome {
-    order(context, ClusterRequest::Leave { by: user() }, "Left", "the convention")
+    order(
+        context,
+        ClusterRequest::Leave { by: user() },
+        "Left",
+        "the convention",
+    )
 }

@@ -4,7 +4,7 @@
 
 use clap::Subcommand;
 
-use super::{Context, Outcome};
+use super::{Context, Outcome, help};
 
 mod approve;
 mod backup;
@@ -36,7 +36,7 @@ mod watching;
 #[command(disable_help_subcommand = true, subcommand_value_name = "VERB")]
 pub(crate) struct Args {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
 }
 
 super::verbs! {
@@ -60,5 +60,8 @@ super::verbs! {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
-    args.verb.run(context)
+    match &args.verb {
+        Some(verb) => verb.run(context),
+        None => help::explain(&["cluster".to_owned()], context),
+    }
 }

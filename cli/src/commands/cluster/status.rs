@@ -51,10 +51,16 @@ impl Report for Shown {
             ("Convention", status.convention.clone()),
             ("Authority", status.authority.clone()),
             ("Leader", leader),
-            ("Voters", format!("{voters} ({} wanted)", status.voters_wanted)),
+            (
+                "Voters",
+                format!("{voters} ({} wanted)", status.voters_wanted),
+            ),
             ("Members", format!("{} up of {}", status.up, status.members)),
             ("Sources", status.sources.to_string()),
-            ("Actors", format!("{} running of {}", status.running, status.actors)),
+            (
+                "Actors",
+                format!("{} running of {}", status.running, status.actors),
+            ),
             ("Index", format!("{}{age}", status.index)),
             ("Feature level", status.feature_level.to_string()),
         ];

@@ -3,11 +3,7 @@
 use std::io::{self, Write};
 
 /// Writes a head and rows; columns that are empty in every row are left out.
-pub(super) fn write(
-    out: &mut dyn Write,
-    head: &[&str],
-    rows: &[Vec<String>],
-) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Write, head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let is_used = |column: usize| rows.iter().any(|row| !cell(row, column).is_empty());
     let columns: Vec<usize> = (0..head.len()).filter(|column| is_used(*column)).collect();
     let head: Vec<String> = head.iter().map(|word| (*word).to_owned()).collect();

@@ -64,7 +64,12 @@ impl Report for Tokens {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let row = |token: &ListedToken| {
             let uses = token.uses_left.to_string();
-            vec![token.id.clone(), uses, moment(token.expires), token.by.clone()]
+            vec![
+                token.id.clone(),
+                uses,
+                moment(token.expires),
+                token.by.clone(),
+            ]
         };
         let rows: Vec<_> = self.tokens.iter().map(row).collect();
         if !rows.is_empty() {
@@ -85,7 +90,12 @@ pub(super) fn write_waiting(out: &mut dyn Write, waiting: &[WaitingJoiner]) -> i
     }
     let row = |joiner: &WaitingJoiner| {
         let since = moment(joiner.since);
-        vec![joiner.name.clone(), joiner.address.clone(), since, joiner.key.clone()]
+        vec![
+            joiner.name.clone(),
+            joiner.address.clone(),
+            since,
+            joiner.key.clone(),
+        ]
     };
     let rows: Vec<_> = waiting.iter().map(row).collect();
     table::write(out, &["WAITS", "FROM", "SINCE", "KEY"], &rows)
