@@ -12,3 +12,6 @@ pub use restart::{RESTART_WINDOW_MS, RESTARTS_MAX};
 
 mod work;
 pub use work::{Work, next_moment, work};
+
+mod voters;
+pub use voters::{Electorate, GRACE_MS, VoterChange, VoterSettings, Willing, next_change};
