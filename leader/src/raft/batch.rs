@@ -6,7 +6,7 @@
 
 use openraft::error::{ClientWriteError, Fatal, RaftError};
 use openraft::{AsyncRuntime, Raft};
-use protocol::registry::{Command, Outcome};
+use protocol::registry::{Command, Outcome, REGISTRY_VERSION};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::{FatalError, ProposeError, Unavailable};
@@ -14,6 +14,10 @@ use super::types::{Index, RaftId, TypeConfig, Voter};
 
 /// Proposals in one entry: bounds an entry's size and how much one failure takes along.
 const BATCH_MAX: usize = 256;
+
+/// Bytes of commands in one entry, as far as they are not one command: an append must fit into one
+/// message to another voter.
+const BATCH_BYTES: usize = 2 << 20;
 
 /// Proposals that may wait; beyond it a caller is told that the node is busy.
 const WAITING_MAX: usize = 4096;
@@ -37,10 +41,11 @@ pub(crate) fn spawn<R: AsyncRuntime>(raft: Raft<TypeConfig<R>>) -> mpsc::Sender<
 
 async fn run<R: AsyncRuntime>(raft: Raft<TypeConfig<R>>, mut proposals: mpsc::Receiver<Proposal>) {
     let mut waiting = Vec::new();
-    while proposals.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+    while !waiting.is_empty() || proposals.recv_many(&mut waiting, BATCH_MAX).await > 0 {
         let mut commands = Vec::new();
         let mut answers = Vec::new();
-        for proposal in waiting.drain(..) {
+        let count = fitting(&waiting);
+        for proposal in waiting.drain(..count) {
             answers.push((proposal.command.is_some(), proposal.answer));
             commands.extend(proposal.command);
         }
@@ -64,6 +69,20 @@ async fn run<R: AsyncRuntime>(raft: Raft<TypeConfig<R>>, mut proposals: mpsc::Re
             }
         }
     }
+}
+
+/// How many of the first proposals make one entry: at least one.
+fn fitting(waiting: &[Proposal]) -> usize {
+    if waiting.len() <= 1 {
+        return waiting.len();
+    }
+    let mut bytes = 0;
+    let fits = |proposal: &&Proposal| {
+        let encoded = protocol::encode("command", REGISTRY_VERSION, &proposal.command);
+        bytes += encoded.map_or(0, |encoded| encoded.len());
+        bytes <= BATCH_BYTES
+    };
+    waiting.iter().take_while(fits).count().max(1)
 }
 
 fn failure(error: RaftError<RaftId, ClientWriteError<RaftId, Voter>>) -> Option<ProposeError> {

@@ -29,6 +29,7 @@ use super::network::Network;
 use super::peers::{Calls, Peers};
 use super::presence::Presence;
 use super::recent::AppliedEntry;
+use super::snapshot::Image;
 use super::standing::Standing;
 use super::types::{Index, Membership, TypeConfig};
 
@@ -244,6 +245,10 @@ impl<R: AsyncRuntime> Consensus<R> {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.raft.server_metrics().borrow().state == ServerState::Leader
+    }
+
+    pub(crate) fn image(&self) -> Image {
+        self.replica.image()
     }
 
     /// Whose file this is.

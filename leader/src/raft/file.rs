@@ -13,7 +13,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use openraft::{AnyError, ErrorSubject, ErrorVerb, StorageIOError};
 use protocol::{CodecError, ConventionId};
@@ -330,25 +330,47 @@ pub(crate) fn on_disk<T>(work: impl FnOnce() -> T) -> T {
 
 /// Builds the file under another name first, so that a crash leaves it whole or absent.
 fn create_file(path: &Path, identity: Identity) -> Result<(), FileOpenError> {
-    let io = |source| FileOpenError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let new = path.with_extension("redb.new");
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&new)
-        .map_err(io)?;
-    let backend = FileBackend::new(file).map_err(|error| refused(&new, error))?;
-    RaftFile::open_backend(&new, backend, Some(identity))?.close();
-    fs::rename(&new, path).map_err(io)?;
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    File::open(folder.unwrap_or_else(|| Path::new(".")))
-        .and_then(|folder| folder.sync_all())
-        .map_err(io)
+    NewFile::create(path, identity)?.put_in_place()
+}
+
+/// A file that is being built under another name.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    pub(crate) file: Arc<RaftFile>,
+    path: PathBuf,
+}
+
+impl NewFile {
+    pub(crate) fn create(path: &Path, identity: Identity) -> Result<Self, FileOpenError> {
+        let new = path.with_extension("redb.new");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&new)
+            .map_err(|source| FileOpenError::Io {
+                path: new.clone(),
+                source,
+            })?;
+        let backend = FileBackend::new(file).map_err(|error| refused(&new, error))?;
+        Ok(Self {
+            file: Arc::new(RaftFile::open_backend(&new, backend, Some(identity))?),
+            path: path.to_owned(),
+        })
+    }
+
+    /// Gives it the name that it is for, in the place of what is there.
+    pub(crate) fn put_in_place(self) -> Result<(), FileOpenError> {
+        self.file.close();
+        let folder = self.path.parent().filter(|it| !it.as_os_str().is_empty());
+        fs::rename(&self.file.path, &self.path)
+            .and_then(|()| File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all())
+            .map_err(|source| FileOpenError::Io {
+                path: self.path.clone(),
+                source,
+            })
+    }
 }
 
 fn open_database(

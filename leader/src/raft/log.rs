@@ -47,6 +47,23 @@ impl<R: AsyncRuntime> LogStore<R> {
         Ok(Self { reader, committed })
     }
 
+    /// All entries, and the vote.
+    pub(crate) fn all(&self) -> Result<(Vec<Entry<R>>, Option<Vote>), FileError> {
+        Ok((self.reader.entries(..)?, self.reader.value("vote")?))
+    }
+
+    /// Begins a new log behind `purged`, in which `vote` was given.
+    pub(crate) fn begin_behind(&self, purged: LogId, vote: &Vote) -> Result<(), FileError> {
+        let vote = self.encode("vote", vote)?;
+        let purged = self.encode("purged", &purged)?;
+        self.write("begin a log", |transaction| {
+            let mut meta = transaction.open_table(META)?;
+            meta.insert("vote", vote.as_slice())?;
+            meta.insert("purged", purged.as_slice())?;
+            Ok(())
+        })
+    }
+
     /// Commits `work`, and what is known to be committed with it.
     fn write(
         &self,

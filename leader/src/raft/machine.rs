@@ -85,7 +85,8 @@ impl Replica {
         self.index.subscribe()
     }
 
-    fn image(&self) -> Image {
+    /// All of it, to be written down.
+    pub(crate) fn image(&self) -> Image {
         let applied = self.applied.read().unwrap_or_else(PoisonError::into_inner);
         Image {
             applied: applied.log_id,
@@ -159,6 +160,16 @@ impl<R: AsyncRuntime> Machine<R> {
 
     pub(crate) fn replica(&self) -> Replica {
         self.replica.clone()
+    }
+
+    /// Applies what of `entries` is not applied yet, committed or not.
+    pub(crate) fn replay(&self, entries: Vec<Entry<R>>) {
+        let applied = self.replica.image().applied.next_index();
+        for entry in entries {
+            if entry.log_id.index >= applied {
+                self.replica.apply(entry);
+            }
+        }
     }
 }
 

@@ -29,6 +29,9 @@ pub use file::{FileOpenError, Identity};
 mod members;
 pub use members::ChangeError;
 
+mod restore;
+pub use restore::{Recovered, RestoreError, found_from, recover};
+
 mod standing;
 pub use standing::Standing;
 

@@ -33,6 +33,7 @@ pub(crate) enum Fault {
 struct Lines {
     plugged: BTreeMap<String, Weak<Consensus>>,
     faults: BTreeMap<(String, String), Fault>,
+    refusals: BTreeMap<(String, String), String>,
 }
 
 #[derive(Clone, Default)]
@@ -65,6 +66,18 @@ impl Hub {
     pub(crate) fn set_both(&self, one: u64, other: u64, fault: Option<Fault>) {
         self.set(one, other, fault);
         self.set(other, one, fault);
+    }
+
+    /// How `to` last refused a message of `from`, once it did.
+    pub(crate) async fn refusal(&self, from: u64, to: u64) -> String {
+        let key = (address(from), address(to));
+        let mut found = None;
+        wait("a message is refused", || {
+            found = self.0.lock().unwrap().refusals.get(&key).cloned();
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
     }
 
     fn reach(&self, address: &str) -> Option<Arc<Consensus>> {
@@ -100,7 +113,13 @@ impl Peers for Plug {
             Some(Fault::Delayed(time)) => sleep(time).await,
             Some(Fault::Twice) | None => {}
         }
-        answer.map_err(|fault| CallFault::Refused(fault.to_string()))
+        answer.map_err(|fault| {
+            let text = fault.to_string();
+            let key = (self.from.clone(), to.clone());
+            let mut lines = self.hub.0.lock().unwrap();
+            lines.refusals.insert(key, text.clone());
+            CallFault::Refused(text)
+        })
     }
 }
 

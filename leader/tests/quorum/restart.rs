@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use leader::{Consensus, RaftId, Start};
+use leader::{Consensus, Identity, RaftId, RestoreError, Start};
+use protocol::ConventionId;
 use tokio::time::{Instant, sleep};
 
-use crate::hub::{Group, identity, ids, member, members, wait};
+use crate::hub::{CONVENTION, Group, identity, ids, member, members, voter, wait};
 
 #[tokio::test(start_paused = true)]
 async fn all_three_restart_and_go_on() {
@@ -68,7 +69,11 @@ async fn the_old_file_of_a_removed_voter_is_refused() {
     let old = Consensus::open(group.config(3, Start::Resume), group.plug(4)).await;
     group.put(4, old.unwrap());
     group.open[&1].propose(member(2)).await.unwrap();
-    sleep(Duration::from_secs(5)).await;
+    let refused = group.hub.refusal(1, 4).await;
+    assert!(
+        refused.contains("raft id 3, the message is for raft id 4; was an old state"),
+        "{refused}"
+    );
     assert!(members(&group.open[&4]).is_empty());
     let refused = Consensus::<openraft::TokioRuntime>::open(
         group.config(4, Start::Join(identity(5))),
@@ -100,4 +105,86 @@ async fn a_voter_with_an_older_copy_of_its_own_file_is_refused() {
     assert!(!group.open[&1].caught_up(RaftId(3)));
     assert_eq!(members(&group.open[&2]), [1, 2, 3]);
     assert!(!members(&group.open[&3]).contains(&3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_survivor_is_recovered_and_the_others_are_refused() {
+    let mut group = Group::of(3).await;
+    for number in 0..30 {
+        group.open[&1].propose(member(number)).await.unwrap();
+    }
+    let all: Vec<_> = (0..30).collect();
+    group.agree(&all).await;
+    let term = group.open[&1].standing().borrow().term;
+    group.kill_all().await;
+    let recovered = leader::recover(&group.path(2), voter(2)).unwrap();
+    assert_eq!(recovered.identity.recovery_epoch, 1);
+    assert_eq!(recovered.identity.raft, RaftId(2));
+    assert_eq!(recovered.voters.len(), 3);
+    assert!(recovered.kept.exists());
+
+    group.start(2, Start::Resume).await;
+    let alone = &group.open[&2];
+    assert_eq!(members(alone), all);
+    assert!(alone.standing().borrow().term > term);
+    alone.propose(member(30)).await.unwrap();
+    group.kill(2).await;
+    group.start(2, Start::Resume).await;
+    assert_eq!(members(&group.open[&2]).len(), 31);
+
+    // The others come back with the old epoch: they agree among themselves, never with it.
+    group.start(1, Start::Resume).await;
+    group.start(3, Start::Resume).await;
+    let refused = group.hub.refusal(1, 2).await;
+    assert!(refused.contains("epoch 0; a node whose"), "{refused}");
+    sleep(Duration::from_secs(5)).await;
+    assert!(group.open[&2].standing().borrow().leads);
+    assert_eq!(members(&group.open[&2]).len(), 31);
+
+    // A node without the old file joins the recovered convention.
+    group.kill(1).await;
+    std::fs::remove_file(group.path(1)).unwrap();
+    let joins = Identity {
+        recovery_epoch: 1,
+        ..identity(4)
+    };
+    group.start(4, Start::Join(joins)).await;
+    let leader = &group.open[&2];
+    leader.add_learner(RaftId(4), voter(4)).await.unwrap();
+    wait("it has the registry", || {
+        members(&group.open[&4]).len() == 31
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_founds_the_convention_again() {
+    let mut group = Group::of(1).await;
+    for number in 0..30 {
+        group.open[&1].propose(member(number)).await.unwrap();
+    }
+    let backup = group.open[&1].export().unwrap();
+    group.kill(1).await;
+    let path = group.path(1);
+    let taken = leader::found_from(&path, CONVENTION, voter(1), &backup).unwrap_err();
+    assert!(matches!(taken, RestoreError::Exists { .. }), "{taken:?}");
+    std::fs::remove_file(&path).unwrap();
+    let other = ConventionId([6; 16]);
+    let foreign = leader::found_from(&path, other, voter(1), &backup).unwrap_err();
+    assert!(
+        matches!(foreign, RestoreError::Foreign { .. }),
+        "{foreign:?}"
+    );
+    let cut = leader::found_from(&path, CONVENTION, voter(1), &backup[1..]).unwrap_err();
+    assert!(matches!(cut, RestoreError::Backup(_)), "{cut:?}");
+    assert!(!path.exists());
+
+    let identity = leader::found_from(&path, CONVENTION, voter(1), &backup).unwrap();
+    assert_eq!(identity.recovery_epoch, 1);
+    group.start(1, Start::Resume).await;
+    assert_eq!(members(&group.open[&1]), (0..30).collect::<Vec<_>>());
+    group.open[&1].propose(member(30)).await.unwrap();
+    group.kill(1).await;
+    group.start(1, Start::Resume).await;
+    assert_eq!(members(&group.open[&1]).len(), 31);
 }
