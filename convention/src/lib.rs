@@ -4,6 +4,12 @@
 pub mod registry;
 pub use registry::Registry;
 
+mod placement;
+pub use placement::{Loads, is_drained, is_each, is_open, open_members, why_nowhere};
+
+mod presence;
+pub use presence::{Difference, difference, placed};
+
 mod resolve;
 pub use resolve::{RoleStanding, Standing, find_name, find_role, name_standing, role_standings};
 

@@ -3,56 +3,38 @@
 //! Every command names the incarnation it is about; one about an older incarnation is stale and
 //! changes nothing, so that a late report never ends a newer actor.
 
-use protocol::registry::{Outcome, Replacement, RolloutStep, SlotState};
-use protocol::{ActorId, NodeId, SlotId, Stamp};
+use protocol::registry::{Outcome, Replacement, SlotState};
+use protocol::{ActorId, SlotId, Stamp};
 
 use super::Registry;
+use crate::placement::is_open;
 use crate::restart::{Restart, after_end};
 
-impl Registry {
-    /// The actors of the node's run before are gone: those of active sources start again at once.
-    pub(super) fn node_started(&mut self, node: NodeId, stamp: Stamp) -> Outcome {
-        for id in self.slots_on(node) {
-            let wanted = self.wanted(id);
-            let Some(slot) = self.state.slots.get_mut(&id) else {
-                continue;
-            };
-            let ended = matches!(
-                slot.state,
-                SlotState::Starting
-                    | SlotState::Standing
-                    | SlotState::Running
-                    | SlotState::Waiting { .. }
-            );
-            if ended {
-                let reason = "the node has started again".to_owned();
-                slot.state = if wanted {
-                    SlotState::Waiting {
-                        not_before: stamp,
-                        reason,
-                    }
-                } else {
-                    SlotState::Gone
-                };
-                slot.started = None;
-                slot.recent.clear();
-            }
-        }
-        Outcome::Done
-    }
+/// Why a slot waits that an operator lets start again.
+pub const RESUMED: &str = "resumed";
 
+impl Registry {
     pub(super) fn start(&mut self, replacement: &Replacement, stamp: Stamp) -> Outcome {
+        let node = replacement.node;
+        let Some(slot) = self.state.slots.get(&replacement.slot) else {
+            return Outcome::Stale;
+        };
+        if !matches!(slot.state, SlotState::Waiting { .. }) || !is_open(&self.state, node) {
+            return Outcome::Stale;
+        }
         let Some(slot) = self.state.slots.get_mut(&replacement.slot) else {
             return Outcome::Stale;
         };
-        if !matches!(slot.state, SlotState::Waiting { .. }) {
-            return Outcome::Stale;
-        }
+        let moved = slot.node != node;
         slot.actor = replacement.actor;
-        slot.node = replacement.node;
+        slot.node = node;
         slot.state = SlotState::Starting;
         // Counted here, so that one whose constructor fails is slowed down as well.
         slot.recent.push(stamp);
+        if moved {
+            let name = self.member_name(node);
+            self.audit_actor(replacement.slot, stamp, "actor placed", &name);
+        }
         Outcome::Done
     }
 
@@ -111,6 +93,9 @@ impl Registry {
         } else {
             SlotState::Gone
         };
+        if matches!(slot.state, SlotState::Failed { .. }) {
+            self.audit_actor(id, stamp, "actor failed", reason);
+        }
         Outcome::Done
     }
 
@@ -127,7 +112,7 @@ impl Registry {
             slot.started = None;
             Outcome::Done
         } else if at_rest {
-            let reason = "resumed".to_owned();
+            let reason = RESUMED.to_owned();
             slot.state = SlotState::Waiting {
                 not_before: stamp,
                 reason,
@@ -137,28 +122,5 @@ impl Registry {
         } else {
             Outcome::Stale
         }
-    }
-
-    /// Whether an actor of this slot is to run: its source is active, or a rollout constructs it.
-    fn wanted(&self, id: SlotId) -> bool {
-        let Some(slot) = self.state.slots.get(&id) else {
-            return false;
-        };
-        self.active(&slot.group) == Some(slot.source) || self.under_construction(id)
-    }
-
-    fn under_construction(&self, id: SlotId) -> bool {
-        self.state.rollouts.values().any(|rollout| {
-            rollout.step == RolloutStep::Construct && rollout.constructed.contains(&id)
-        })
-    }
-
-    fn slots_on(&self, node: NodeId) -> Vec<SlotId> {
-        let here = self
-            .state
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.node == node);
-        here.map(|(id, _)| *id).collect()
     }
 }

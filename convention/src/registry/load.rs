@@ -5,13 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use protocol::definition;
 use protocol::registry::{
     Command, Outcome, Placement, Refusal, Rollout, RolloutKind, RolloutStep, Slot, SlotState,
     Source, SourceState,
 };
-use protocol::{GroupDefinition, SlotId, SourceHash};
+use protocol::{ActorId, GroupDefinition, NodeId, SlotId, SourceHash, Stamp};
 
 use super::{Refused, Registry};
+use crate::placement::is_open;
 
 impl Registry {
     pub(super) fn load(&mut self, command: &Command) -> Outcome {
@@ -66,7 +68,7 @@ impl Registry {
         }
         self.group_mut(group).withdrawn.remove(hash);
         self.record(*hash, *stamp, "loaded", by, "");
-        let (constructed, reactivated) = self.fill_slots(*hash, group, placements);
+        let (constructed, reactivated) = self.fill_slots(*hash, group, placements, *stamp);
         let from = self.active(group);
         let rollout = Rollout {
             group: group.clone(),
@@ -92,39 +94,67 @@ impl Registry {
         hash: SourceHash,
         group: &str,
         placements: &[Placement],
+        stamp: Stamp,
     ) -> (BTreeSet<SlotId>, BTreeSet<SlotId>) {
         let mut constructed = BTreeSet::new();
         let mut reactivated = BTreeSet::new();
         for placement in placements {
-            let known = self.state.slots.iter().find(|(_, slot)| {
-                slot.source == hash
-                    && slot.position == placement.position
-                    && slot.node == placement.node
-            });
+            if !self.has_position(hash, placement.position) {
+                continue;
+            }
+            let known = self.slot_for(hash, placement);
             if let Some((id, slot)) = known
                 && slot.state == SlotState::Running
             {
-                reactivated.insert(*id);
+                reactivated.insert(id);
                 continue;
             }
-            let id = known.map(|(id, _)| *id);
+            let each = self.belongs_on_each(hash, placement.position);
+            let open = is_open(&self.state, placement.node);
+            if each && !open {
+                continue;
+            }
+            let id = known.map(|(id, _)| id);
             let id = id.unwrap_or_else(|| self.next_slot());
-            let slot = Slot {
-                source: hash,
-                group: group.to_owned(),
-                position: placement.position,
-                class: placement.class.clone(),
-                node: placement.node,
-                actor: placement.actor,
-                state: SlotState::Starting,
-                started: None,
-                restarts: 0,
-                recent: Vec::new(),
-            };
+            let mut slot = starting(hash, group, placement);
+            if !open {
+                (slot.node, slot.actor) = (NodeId::NONE, ActorId::NONE);
+                slot.state = SlotState::Waiting {
+                    not_before: stamp,
+                    reason: format!("no member can run `{}`", placement.class),
+                };
+            }
             self.state.slots.insert(id, slot);
-            constructed.insert(id);
+            // One that no member fits waits; one whose member is gone by now is placed anew.
+            if placement.node != NodeId::NONE {
+                constructed.insert(id);
+            }
         }
+        reactivated.extend(self.living_slots(Some(hash)));
         (constructed, reactivated)
+    }
+
+    /// The slot that a placement is about: of an actor that runs on each member the one there.
+    fn slot_for(&self, hash: SourceHash, placement: &Placement) -> Option<(SlotId, &Slot)> {
+        let each = self.belongs_on_each(hash, placement.position);
+        let mut slots = self.state.slots.iter();
+        let found = slots.find(|(_, slot)| {
+            slot.source == hash
+                && slot.position == placement.position
+                && (!each || slot.node == placement.node)
+        });
+        found.map(|(id, slot)| (*id, slot))
+    }
+
+    fn has_position(&self, hash: SourceHash, position: u32) -> bool {
+        let source = self.state.sources.get(&hash);
+        source.is_some_and(|source| (position as usize) < source.definition.actors.len())
+    }
+
+    fn belongs_on_each(&self, hash: SourceHash, position: u32) -> bool {
+        let source = self.state.sources.get(&hash);
+        let actor = source.and_then(|s| s.definition.actors.get(position as usize));
+        actor.is_some_and(|actor| actor.placement == definition::Placement::Each)
     }
 
     fn names_are_free(&self, group: &str, definition: &GroupDefinition) -> Result<(), Refused> {
@@ -157,5 +187,21 @@ impl Registry {
             names.map(|name| (name, source.group.clone()))
         });
         self.state.names = names.collect();
+    }
+}
+
+/// A slot whose actor is to be constructed.
+pub(super) fn starting(hash: SourceHash, group: &str, placement: &Placement) -> Slot {
+    Slot {
+        source: hash,
+        group: group.to_owned(),
+        position: placement.position,
+        class: placement.class.clone(),
+        node: placement.node,
+        actor: placement.actor,
+        state: SlotState::Starting,
+        started: None,
+        restarts: 0,
+        recent: Vec::new(),
     }
 }

@@ -1,19 +1,24 @@
 //! The replicated registry: members, groups, loaded sources, Director actors, rollouts.
 //!
 //! `apply` is a function of state and command alone: no clock, no randomness, no I/O.
-//! A refused command changes nothing; a repeated request gives the first outcome again.
+//! A refused command changes nothing (a refused joiner is in the audit); a repeated request gives
+//! the first outcome again, or the end of the rollout that it began.
 //! Not here: the shapes (`protocol::registry`), who proposes what and when (`crate::work`).
 
 use protocol::registry::{
-    Command, Group, HISTORY_KEPT, HistoryEntry, Member, MemberState, Outcome, Recorded, Refusal,
-    State,
+    Command, Group, HISTORY_KEPT, HistoryEntry, Outcome, Recorded, Refusal, Rollout, State,
 };
 use protocol::{RequestId, RolloutId, SlotId, SourceHash, Stamp};
 
 mod actors;
+pub use actors::RESUMED;
+mod audit;
+mod joining;
 mod load;
+mod members;
 mod rollout;
 mod sources;
+mod vacate;
 pub use sources::{drained_after_switch, next_active, ranked, version_key};
 
 /// The registry, changed by [`Registry::apply`] only.
@@ -82,37 +87,8 @@ impl Registry {
                 self.state.feature_level = *feature_level;
                 Outcome::Done
             }
-            Command::MemberStarted {
-                node,
-                name,
-                address,
-                incarnation,
-                capabilities,
-                stamp,
-            } => {
-                let member = Member {
-                    name: name.clone(),
-                    address: address.clone(),
-                    incarnation: *incarnation,
-                    capabilities: capabilities.clone(),
-                    state: MemberState::Up,
-                    since: *stamp,
-                    admission: self
-                        .state
-                        .members
-                        .get(node)
-                        .map(|m| m.admission.clone())
-                        .unwrap_or_default(),
-                };
-                self.state.members.insert(*node, member);
-                self.node_started(*node, *stamp)
-            }
-            Command::MemberStopped { node, .. } => {
-                if let Some(member) = self.state.members.get_mut(node) {
-                    member.state = MemberState::Down;
-                }
-                Outcome::Done
-            }
+            Command::MemberStarted { .. } => self.member_started(command),
+            Command::MemberStopped { node, stamp } => self.member_stopped(*node, *stamp),
             Command::Load { .. } => self.load(command),
             Command::Leave {
                 group,
@@ -131,7 +107,7 @@ impl Registry {
                 };
                 self.leave(group, *from, *kind, replacements, &origin)
             }
-            Command::Hold { rollout, .. } => self.hold(*rollout),
+            Command::Hold { rollout, stamp } => self.hold(*rollout, *stamp),
             Command::Switch { rollout, stamp } => self.switch(*rollout, *stamp),
             Command::Finish { rollout, stamp } => self.finish(*rollout, *stamp),
             Command::Abort {
@@ -155,7 +131,16 @@ impl Registry {
                 reason,
                 stamp,
             } => self.ended(*slot, *actor, reason, *stamp),
-            Command::Extend { .. } | Command::Member(_) => Outcome::Stale,
+            Command::Extend {
+                hash, placement, ..
+            } => self.extend(*hash, placement),
+            Command::Member(command) => self.member(command),
+            Command::Displace {
+                slot,
+                actor,
+                reason,
+                stamp,
+            } => self.displace(*slot, *actor, reason, *stamp),
             Command::Operate { slot, stop, stamp } => self.operate(*slot, *stop, *stamp),
         }
     }
@@ -193,6 +178,36 @@ impl Registry {
         }
     }
 
+    /// What a repeat of the request that began the rollout is told from now on.
+    fn record_end(&mut self, id: RolloutId, rollout: &Rollout, failure: Option<&str>) {
+        let began = Outcome::Began { rollout: id };
+        let mut requests = self.state.requests.values_mut();
+        if let Some(recorded) = requests.find(|recorded| recorded.outcome == began) {
+            recorded.outcome = Outcome::Ended {
+                rollout: id,
+                from: rollout.from,
+                to: rollout.to,
+                failure: failure.map(str::to_owned),
+            };
+        }
+    }
+
+    fn audit_source(&mut self, entry: &HistoryEntry, group: &str) {
+        let version = entry.version.as_deref().unwrap_or("-");
+        let mut detail = format!("version {version}, {}", entry.hash.short());
+        if !entry.detail.is_empty() {
+            detail.push_str(": ");
+            detail.push_str(&entry.detail);
+        }
+        let event = audit::Event {
+            what: event_of(&entry.what),
+            subject: group,
+            by: &entry.by,
+            detail: &detail,
+        };
+        self.audit(entry.stamp, &event);
+    }
+
     fn record(&mut self, hash: SourceHash, stamp: Stamp, what: &str, by: &str, detail: &str) {
         let Some(source) = self.state.sources.get(&hash) else {
             return;
@@ -206,10 +221,20 @@ impl Registry {
             detail: detail.to_owned(),
         };
         let name = source.group.clone();
+        self.audit_source(&entry, &name);
         let history = &mut self.group_mut(&name).history;
         history.push(entry);
         let surplus = history.len().saturating_sub(HISTORY_KEPT);
         history.drain(..surplus);
+    }
+}
+
+/// What the audit calls an entry of a group's history.
+fn event_of(what: &str) -> &str {
+    match what {
+        "active" => "switched",
+        "refused" => "load refused",
+        other => other,
     }
 }
 

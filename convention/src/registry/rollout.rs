@@ -13,6 +13,7 @@ use protocol::{RolloutId, SlotId, SourceHash, Stamp};
 
 use super::Registry;
 use super::sources::{drained_after_switch, next_active};
+use crate::placement::{is_each, is_open};
 
 /// Who began a rollout, when and how.
 pub(super) struct Origin<'a> {
@@ -70,11 +71,15 @@ impl Registry {
     ) -> BTreeSet<SlotId> {
         let mut replaced = BTreeSet::new();
         for replacement in replacements {
+            let open = is_open(&self.state, replacement.node);
+            let known = self.state.slots.get(&replacement.slot);
+            let each = known.is_some_and(|slot| is_each(&self.state, slot));
             let Some(slot) = self.state.slots.get_mut(&replacement.slot) else {
                 continue;
             };
             let lives = matches!(slot.state, SlotState::Running | SlotState::Standing);
-            if Some(slot.source) == source && !lives && slot.state != SlotState::Stopped {
+            let stays = !open || (each && slot.node != replacement.node);
+            if Some(slot.source) == source && !lives && !stays && slot.state != SlotState::Stopped {
                 slot.actor = replacement.actor;
                 slot.node = replacement.node;
                 slot.state = SlotState::Starting;
@@ -85,12 +90,21 @@ impl Registry {
         replaced
     }
 
-    pub(super) fn hold(&mut self, id: RolloutId) -> Outcome {
+    pub(super) fn hold(&mut self, id: RolloutId, stamp: Stamp) -> Outcome {
+        let rollouts = &self.state.rollouts;
+        let Some(from) = rollouts.get(&id).map(|rollout| rollout.from) else {
+            return Outcome::Refused(Refusal::WrongStep { rollout: id });
+        };
+        let living = self.living_slots(from);
         let Some(rollout) = self.at_step(id, RolloutStep::Construct) else {
             return Outcome::Refused(Refusal::WrongStep { rollout: id });
         };
         rollout.step = RolloutStep::Hold;
-        for slot in rollout.constructed.clone() {
+        // Those that have started since the rollout began are told as well.
+        rollout.deactivated = living;
+        let constructed = rollout.constructed.clone();
+        self.put_off(from, stamp);
+        for slot in constructed {
             // One that has ended meanwhile stays so; the hold reverts for it.
             if let Some(slot) = self.state.slots.get_mut(&slot)
                 && slot.state == SlotState::Starting
@@ -99,6 +113,19 @@ impl Registry {
             }
         }
         Outcome::Done
+    }
+
+    /// What is being constructed in the version that is left waits for the end of the hold.
+    fn put_off(&mut self, from: Option<SourceHash>, stamp: Stamp) {
+        for slot in self.state.slots.values_mut() {
+            if Some(slot.source) == from && slot.state == SlotState::Starting {
+                let reason = "its version is about to be left".to_owned();
+                slot.state = SlotState::Waiting {
+                    not_before: stamp,
+                    reason,
+                };
+            }
+        }
     }
 
     pub(super) fn switch(&mut self, id: RolloutId, stamp: Stamp) -> Outcome {
@@ -129,6 +156,9 @@ impl Registry {
         }
         let group = self.group_mut(&rollout.group);
         group.active = rollout.to;
+        if let Some(to) = rollout.to {
+            group.reverted.remove(&to);
+        }
         if rollout.kind == RolloutKind::Rollback {
             group.withdrawn.extend(rollout.from);
         }
@@ -174,6 +204,7 @@ impl Registry {
             return Outcome::Stale;
         };
         if rollout.step == RolloutStep::Switched {
+            self.record_end(id, &rollout, None);
             let mut leaving = match (rollout.kind, rollout.to) {
                 (RolloutKind::Load, Some(to)) => drained_after_switch(&self.state, to),
                 _ => Vec::new(),
@@ -200,8 +231,13 @@ impl Registry {
         if let Some(hash) = rollout.to.or(rollout.from) {
             self.record(hash, stamp, what, &rollout.by, reason);
         }
-        for slot in &rollout.constructed {
-            self.set_slot(*slot, SlotState::Gone);
+        self.record_end(id, &rollout, Some(reason));
+        for (slot_id, slot) in &mut self.state.slots {
+            let unplaced =
+                Some(slot.source) == rollout.to && matches!(slot.state, SlotState::Waiting { .. });
+            if unplaced || rollout.constructed.contains(slot_id) {
+                slot.state = SlotState::Gone;
+            }
         }
         if rollout.step == RolloutStep::Construct {
             self.state.rollouts.remove(&id);
@@ -213,6 +249,10 @@ impl Registry {
         }
         if let Some(kept) = self.state.rollouts.get_mut(&id) {
             kept.step = RolloutStep::Reverting;
+        }
+        if rollout.kind == RolloutKind::Load {
+            let group = self.group_mut(&rollout.group);
+            group.reverted.extend(rollout.to);
         }
         Outcome::Done
     }
@@ -235,11 +275,5 @@ impl Registry {
             .rollouts
             .get_mut(&id)
             .filter(|rollout| rollout.step == step)
-    }
-
-    fn set_slot(&mut self, id: SlotId, state: SlotState) {
-        if let Some(slot) = self.state.slots.get_mut(&id) {
-            slot.state = state;
-        }
     }
 }

@@ -35,14 +35,15 @@ pub fn version_key(version: Option<&str>) -> VersionKey {
 }
 
 /// The source that becomes active when `leaving` is left: the highest loaded version that is not
-/// withdrawn.
+/// withdrawn and was not reverted before it was ever active.
 #[must_use]
 pub fn next_active(state: &State, group: &str, leaving: SourceHash) -> Option<SourceHash> {
-    let withdrawn = state.groups.get(group).map(|group| &group.withdrawn);
+    let known = state.groups.get(group);
+    let left = |hash: &SourceHash| {
+        known.is_some_and(|g| g.withdrawn.contains(hash) || g.reverted.contains(hash))
+    };
     let candidate = |(hash, source): &(SourceHash, &Source)| {
-        *hash != leaving
-            && source.state == SourceState::Loaded
-            && !withdrawn.is_some_and(|withdrawn| withdrawn.contains(hash))
+        *hash != leaving && source.state == SourceState::Loaded && !left(hash)
     };
     ranked(state, group)
         .into_iter()
@@ -129,7 +130,9 @@ impl Registry {
     }
 
     pub(super) fn remove_source(&mut self, hash: SourceHash) {
-        self.state.sources.remove(&hash);
+        if let Some(source) = self.state.sources.remove(&hash) {
+            self.group_mut(&source.group).reverted.remove(&hash);
+        }
         self.state.slots.retain(|_, slot| slot.source != hash);
         self.reserve_names();
     }

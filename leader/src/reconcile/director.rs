@@ -1,19 +1,26 @@
-//! The leader's side of an operator's orders: load, unload, rollback, and what is done to a role.
+//! The leader's side of an operator's orders: a load, and how every order waits for its end.
 //!
 //! Each order ends when the convention is in the state asked for, or with the reason why not.
 //! A group has one rollout at a time; an order for a busy group waits for its turn.
+//! A node that does not lead refuses; one that stops leading says that the end is unknown, and the
+//! same request to the next leader is answered as if nothing had happened.
+//! Not here: unload and rollback (`leave`), what is done to a role (`roles`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use convention::registry::{next_active, version_key};
-use protocol::control::{ActorFailure, Reach};
-use protocol::registry::{
-    Command, Outcome, Placement, Refusal, Replacement, RolloutKind, SlotState, SourceState, State,
-};
-use protocol::{GroupDefinition, NodeId, RequestId, RolloutId, SourceHash};
+use convention::Loads;
+use convention::registry::version_key;
+use protocol::control::{ActorFailure, FailureCode, PreparedClass, Reach};
+use protocol::definition;
+use protocol::registry::{Command, Outcome, Placement, Refusal, SourceState, State};
+use protocol::{GroupDefinition, NodeId, RequestId, SourceHash};
 
 use super::fleet::{Fleet, Preflight};
 use super::replica::{ProposeFailure, Replica};
+
+/// How often one who waits looks whether this node still leads.
+const LEADS_CHECK: Duration = Duration::from_millis(500);
 
 /// A verified package, held in the store, to be made active.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,19 +56,6 @@ pub struct Loaded {
     pub changed: bool,
     /// Why not, and what an operator should know.
     pub notes: Vec<String>,
-}
-
-/// A source that is unloaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unloaded(pub SourceHash);
-
-/// A rollback that ended well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
-    /// The version left.
-    pub from: SourceHash,
-    /// The version active now.
-    pub to: SourceHash,
 }
 
 /// Why an order was not carried out.
@@ -104,59 +98,106 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         Self { replica, fleet }
     }
 
-    /// Makes a source active; answers when it is, everywhere.
+    /// Makes a source active; answers when it is, everywhere. The same request again is answered
+    /// as the first time, by whoever leads then.
     ///
     /// # Errors
     /// [`OrderError`]; whatever it is, the version that was active before still is, except after
     /// [`ProposeFailure::Unknown`].
     pub async fn load(&self, order: &LoadOrder) -> Result<Loaded, OrderError> {
+        self.leading()?;
+        if let Some(outcome) = self.recorded(order.request) {
+            return self.loaded(order, outcome, Vec::new()).await;
+        }
         if let Some(note) = self.replica.read(|state| skipped(state, order)) {
-            return Ok(Loaded {
-                changed: false,
-                notes: vec![note],
-            });
+            self.replica.confirm().await?;
+            return Ok(unchanged(note));
         }
         self.not_draining(order.hash)?;
-        let looked_at = self
-            .fleet
-            .preflight(order.hash, &order.group, &order.definition, order.origin)
-            .await;
-        // A drain ends the forkserver of its source, and with it a preflight of the same bytes.
-        if looked_at.is_err() {
-            self.not_draining(order.hash)?;
-        }
-        let preflight = looked_at?;
-        let placements = self.place(&preflight)?;
+        let mut notes = self.hold(order).await?;
+        // Bytes that are loaded already keep the definition that came with them.
+        let known = self
+            .replica
+            .read(|s| s.sources.get(&order.hash).map(|s| s.definition.clone()));
+        let definition = known.unwrap_or_else(|| order.definition.clone());
+        let preflight = self.preflight(order, &definition).await?;
+        notes.extend(preflight.notes.iter().cloned());
+        let placements = self.place(order, &definition, &preflight)?;
         let command = || Command::Load {
             request: order.request,
             hash: order.hash,
             group: order.group.clone(),
             version: order.version.clone(),
             bytes: order.bytes,
-            definition: order.definition.clone(),
+            definition: definition.clone(),
             placements: placements.clone(),
             by: order.by.clone(),
             stamp: self.fleet.stamp(),
         };
-        match self.propose_in_turn(&order.group, command).await? {
+        let outcome = self.propose_in_turn(&order.group, command).await?;
+        self.loaded(order, outcome, notes).await
+    }
+
+    async fn hold(&self, order: &LoadOrder) -> Result<Vec<String>, OrderError> {
+        let (hash, bytes, reach) = (order.hash, order.bytes, order.reach);
+        let held = self
+            .fleet
+            .hold(hash, bytes, reach, order.request, order.origin);
+        Ok(held.await?)
+    }
+
+    async fn preflight(
+        &self,
+        order: &LoadOrder,
+        definition: &GroupDefinition,
+    ) -> Result<Preflight, OrderError> {
+        let looked_at = self
+            .fleet
+            .preflight(order.hash, &order.group, definition, order.origin)
+            .await;
+        let failure = match looked_at {
+            Ok(preflight) => return Ok(preflight),
+            Err(failure) => failure,
+        };
+        // A drain ends the forkserver of its source, and with it a preflight of the same bytes.
+        self.not_draining(order.hash)?;
+        if !(order.no_wait && failure.code == FailureCode::NoCompatibleSystem) {
+            return Err(failure.into());
+        }
+        let notes = vec![format!("{}; its role waits", failure.message)];
+        let classes = definition.actors.iter().map(|actor| PreparedClass {
+            name: actor.class.clone(),
+            class: None,
+            fits: Vec::new(),
+            failure: Some(failure.clone()),
+        });
+        Ok(Preflight {
+            classes: classes.collect(),
+            nodes: vec![Vec::new(); definition.actors.len()],
+            notes,
+        })
+    }
+
+    /// The answer to a load of which the registry said this.
+    async fn loaded(
+        &self,
+        order: &LoadOrder,
+        outcome: Outcome,
+        notes: Vec<String>,
+    ) -> Result<Loaded, OrderError> {
+        match outcome {
             Outcome::Began { rollout } if order.no_wait => {
                 tracing::info!(rollout = rollout.0, "load answers at commit");
             }
-            Outcome::Began { rollout } => {
-                self.loaded(rollout, &order.group, order.hash).await?;
+            Outcome::Began { .. } | Outcome::Ended { .. } => {
+                self.ended(order.request, outcome).await?;
             }
             Outcome::Refused(refusal) => return Err(refusal.into()),
-            _ => {
-                let notes = vec![format!("{} is active already", order.hash.short())];
-                return Ok(Loaded {
-                    changed: false,
-                    notes,
-                });
-            }
+            _ => return Ok(unchanged(active_already(order.hash))),
         }
         Ok(Loaded {
             changed: true,
-            notes: preflight.notes,
+            notes,
         })
     }
 
@@ -170,152 +211,6 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         }
     }
 
-    /// Unloads the source that this prefix of a hash names; answers when its actors have ended.
-    ///
-    /// # Errors
-    /// [`OrderError`].
-    pub async fn unload(
-        &self,
-        prefix: &str,
-        request: RequestId,
-        now: bool,
-        by: &str,
-    ) -> Result<Unloaded, OrderError> {
-        let hash = self.replica.read(|state| find_source(state, prefix))?;
-        // The same bytes may be loaded again as soon as they are gone: that is another load.
-        let mut unloading = None;
-        loop {
-            let group = self.replica.read(|state| {
-                let source = state.sources.get(&hash)?;
-                let active = state
-                    .groups
-                    .get(&source.group)
-                    .and_then(|group| group.active);
-                Some((source.group.clone(), active == Some(hash), source.order))
-            });
-            let Some((group, active, order)) = group else {
-                break;
-            };
-            if *unloading.get_or_insert(order) != order {
-                break;
-            }
-            let outcome = if active {
-                let kind = RolloutKind::Unload;
-                self.propose_in_turn(&group, || self.leave(&group, hash, kind, request, now, by))
-                    .await?
-            } else {
-                let drain = || {
-                    let (by, stamp) = (by.to_owned(), self.fleet.stamp());
-                    Command::Drain {
-                        request,
-                        hash,
-                        now,
-                        by,
-                        stamp,
-                    }
-                };
-                // Busy: it may be the active one by now.
-                match self.replica.propose(drain()).await?.1 {
-                    Outcome::Refused(Refusal::Busy { .. }) => {
-                        self.group_at_rest(&group).await;
-                        continue;
-                    }
-                    outcome => outcome,
-                }
-            };
-            match outcome {
-                Outcome::Began { rollout } => {
-                    self.finished(rollout, &group, |active| active != Some(hash))
-                        .await?;
-                }
-                // The active version changed between the look and the command.
-                Outcome::Refused(Refusal::UnknownSource { .. }) => continue,
-                Outcome::Refused(Refusal::Draining { .. }) => {}
-                Outcome::Refused(refusal) => return Err(refusal.into()),
-                _ => {}
-            }
-            break;
-        }
-        if let Some(order) = unloading {
-            let there = |state: &State| state.sources.get(&hash).is_some_and(|s| s.order == order);
-            self.wait_until(|state| !there(state)).await;
-        }
-        Ok(Unloaded(hash))
-    }
-
-    /// Switches a group back to its highest other version and withdraws the one it leaves.
-    ///
-    /// # Errors
-    /// [`OrderError`].
-    pub async fn rollback(
-        &self,
-        group: &str,
-        request: RequestId,
-        by: &str,
-    ) -> Result<Left, OrderError> {
-        let active = self
-            .replica
-            .read(|s| s.groups.get(group).and_then(|group| group.active));
-        let Some(from) = active else {
-            return Err(OrderError::Failed {
-                reason: format!("group `{group}` has no active version"),
-            });
-        };
-        let kind = RolloutKind::Rollback;
-        let command = || self.leave(group, from, kind, request, false, by);
-        match self.propose_in_turn(group, command).await? {
-            Outcome::Began { rollout } => {
-                self.finished(rollout, group, |active| active != Some(from))
-                    .await?;
-            }
-            Outcome::Refused(refusal) => return Err(refusal.into()),
-            _ => {}
-        }
-        match self
-            .replica
-            .read(|s| s.groups.get(group).and_then(|group| group.active))
-        {
-            Some(to) if to != from => Ok(Left { from, to }),
-            _ => Err(OrderError::Failed {
-                reason: self.last_failure(group),
-            }),
-        }
-    }
-
-    fn leave(
-        &self,
-        group: &str,
-        from: SourceHash,
-        kind: RolloutKind,
-        request: RequestId,
-        now: bool,
-        by: &str,
-    ) -> Command {
-        let gone = self.replica.read(|state| {
-            let next = next_active(state, group, from);
-            let slots = state
-                .slots
-                .iter()
-                .filter(|(_, slot)| Some(slot.source) == next && slot.state != SlotState::Running);
-            slots.map(|(id, slot)| (*id, slot.node)).collect::<Vec<_>>()
-        });
-        let replacements = gone.into_iter().map(|(slot, node)| Replacement {
-            slot,
-            node,
-            actor: self.fleet.fresh_actor(),
-        });
-        Command::Leave {
-            request,
-            group: group.to_owned(),
-            from,
-            kind,
-            replacements: replacements.collect(),
-            now,
-            by: by.to_owned(),
-            stamp: self.fleet.stamp(),
-        }
-    }
-
     /// Proposes until the group has no other rollout in progress.
     async fn propose_in_turn(
         &self,
@@ -324,102 +219,139 @@ impl<R: Replica, F: Fleet> Director<R, F> {
     ) -> Result<Outcome, OrderError> {
         loop {
             match self.replica.propose(command()).await?.1 {
-                Outcome::Refused(Refusal::Busy { .. }) => self.group_at_rest(group).await,
+                Outcome::Refused(Refusal::Busy { .. }) => self.group_at_rest(group).await?,
                 outcome => return Ok(outcome),
             }
         }
     }
 
-    async fn group_at_rest(&self, group: &str) {
+    pub(super) async fn group_at_rest(&self, group: &str) -> Result<(), ProposeFailure> {
         let busy = |state: &State| state.rollouts.values().any(|r| r.group == group);
-        self.wait_until(|state| !busy(state)).await;
+        self.wait_until(|state| !busy(state)).await
     }
 
-    fn place(&self, preflight: &Preflight) -> Result<Vec<Placement>, OrderError> {
+    /// Where each actor goes: `each` on all members that fit, `one` on the member that the load
+    /// came from if it fits, else on the one with the fewest Director actors.
+    fn place(
+        &self,
+        order: &LoadOrder,
+        definition: &GroupDefinition,
+        preflight: &Preflight,
+    ) -> Result<Vec<Placement>, OrderError> {
+        let mut loads = self.replica.read(Loads::of);
         let mut placements = Vec::new();
-        for (position, class) in preflight.classes.iter().enumerate() {
-            if let Some(failure) = &class.failure {
-                return Err(failure.clone().into());
-            }
-            let node = preflight
-                .nodes
-                .get(position)
-                .and_then(|nodes| nodes.first());
-            let (Some(node), Some(resolved)) = (node, &class.class) else {
-                let reason = format!("no member can run `{}`", class.name);
-                return Err(OrderError::Failed { reason });
+        for ((actor, class), position) in definition.actors.iter().zip(&preflight.classes).zip(0..)
+        {
+            let nodes = preflight.nodes.get(position as usize);
+            let fitting = fitting(class, nodes.map_or(&[], Vec::as_slice), order.no_wait)?;
+            let chosen = match actor.placement {
+                definition::Placement::Each => fitting.to_vec(),
+                definition::Placement::One => {
+                    let node = loads.choose(fitting, order.origin);
+                    vec![node.unwrap_or(NodeId::NONE)]
+                }
             };
-            placements.push(Placement {
-                position: position as u32,
-                class: resolved.clone(),
-                node: *node,
+            placements.extend(chosen.into_iter().map(|node| Placement {
+                position,
+                class: class.class.clone().unwrap_or_else(|| class.name.clone()),
+                node,
                 actor: self.fleet.fresh_actor(),
-            });
+            }));
         }
         Ok(placements)
     }
 
-    /// Waits for a rollout's end; `Err` when the group's active source is not as `wanted`.
-    async fn finished(
-        &self,
-        id: RolloutId,
-        group: &str,
-        wanted: impl Fn(Option<SourceHash>) -> bool,
-    ) -> Result<(), OrderError> {
-        self.wait_until(|state| !state.rollouts.contains_key(&id))
-            .await;
-        if wanted(
-            self.replica
-                .read(|s| s.groups.get(group).and_then(|group| group.active)),
-        ) {
+    /// Refuses while another node leads.
+    pub(super) fn leading(&self) -> Result<(), ProposeFailure> {
+        if self.replica.leads() {
             return Ok(());
         }
-        Err(OrderError::Failed {
-            reason: self.last_failure(group),
+        let reason = "this node does not lead the convention".to_owned();
+        Err(ProposeFailure::Unavailable { reason })
+    }
+
+    /// What came of a request that was carried out before.
+    pub(super) fn recorded(&self, request: RequestId) -> Option<Outcome> {
+        self.replica.read(|state| {
+            let recorded = state.requests.get(&request)?;
+            Some(recorded.outcome.clone())
         })
     }
 
-    /// Waits for the end of a load's rollout and says how it went, whatever happened since.
-    async fn loaded(&self, id: RolloutId, group: &str, hash: SourceHash) -> Result<(), OrderError> {
-        self.wait_until(|state| !state.rollouts.contains_key(&id))
-            .await;
-        let last = self.replica.read(|state| {
-            let history = &state.groups.get(group)?.history;
-            let mut ends = history.iter().filter(|e| e.hash == hash && is_end(&e.what));
-            ends.next_back()
-                .map(|entry| (entry.what.clone(), entry.detail.clone()))
-        });
-        match last {
-            Some((what, reason)) if what != "active" => Err(OrderError::Failed { reason }),
-            _ => Ok(()),
+    /// Waits for the end of the rollout that a request began; gives what was active before it and
+    /// what is active by it.
+    pub(super) async fn ended(
+        &self,
+        request: RequestId,
+        outcome: Outcome,
+    ) -> Result<(Option<SourceHash>, Option<SourceHash>), OrderError> {
+        let (Outcome::Began { rollout } | Outcome::Ended { rollout, .. }) = outcome else {
+            return Ok((None, None));
+        };
+        self.wait_until(|state| !state.rollouts.contains_key(&rollout))
+            .await?;
+        match self.recorded(request).unwrap_or(outcome) {
+            Outcome::Ended {
+                failure: Some(reason),
+                ..
+            } => Err(OrderError::Failed { reason }),
+            Outcome::Ended { from, to, .. } => Ok((from, to)),
+            _ => {
+                let reason = "its end is so long ago that it is forgotten".to_owned();
+                Err(ProposeFailure::Unknown { reason }.into())
+            }
         }
     }
 
-    fn last_failure(&self, group: &str) -> String {
-        let found = self.replica.read(|state| {
-            let history = &state.groups.get(group)?.history;
-            let failed = history
-                .iter()
-                .rev()
-                .find(|e| e.what == "refused" || e.what == "reverted");
-            failed.map(|entry| entry.detail.clone())
-        });
-        found.unwrap_or_else(|| "another order overtook it".to_owned())
-    }
-
-    pub(super) async fn wait_until(&self, done: impl Fn(&State) -> bool) {
+    /// Waits until something holds of the registry, as long as this node leads.
+    pub(super) async fn wait_until(
+        &self,
+        done: impl Fn(&State) -> bool,
+    ) -> Result<(), ProposeFailure> {
         let mut applied = self.replica.applied();
-        while !self.replica.read(&done) {
-            if applied.changed().await.is_err() {
-                return;
+        loop {
+            if self.replica.read(&done) {
+                return Ok(());
+            }
+            if !self.replica.leads() {
+                let reason = "this node leads no longer; the next leader goes on".to_owned();
+                return Err(ProposeFailure::Unknown { reason });
+            }
+            let changed = tokio::time::timeout(LEADS_CHECK, applied.changed()).await;
+            if let Ok(Err(_closed)) = changed {
+                let reason = "the registry is closed".to_owned();
+                return Err(ProposeFailure::Unknown { reason });
             }
         }
     }
 }
 
-/// Whether an entry of the history says how a rollout ended.
-fn is_end(what: &str) -> bool {
-    matches!(what, "active" | "refused" | "reverted")
+/// The members on which a class fits; none only where it may wait for one.
+fn fitting<'a>(
+    class: &PreparedClass,
+    nodes: &'a [NodeId],
+    no_wait: bool,
+) -> Result<&'a [NodeId], OrderError> {
+    match &class.failure {
+        Some(failure) if no_wait && failure.code == FailureCode::NoCompatibleSystem => Ok(&[]),
+        Some(failure) => Err(failure.clone().into()),
+        None if nodes.is_empty() && !no_wait => {
+            let reason = format!("no member can run `{}`", class.name);
+            Err(OrderError::Failed { reason })
+        }
+        None => Ok(nodes),
+    }
+}
+
+fn active_already(hash: SourceHash) -> String {
+    format!("{} is active already", hash.short())
+}
+
+fn unchanged(note: String) -> Loaded {
+    Loaded {
+        changed: false,
+        notes: vec![note],
+    }
 }
 
 /// Why a load has nothing to do, if so.
@@ -427,7 +359,7 @@ fn skipped(state: &State, order: &LoadOrder) -> Option<String> {
     let group = state.groups.get(&order.group)?;
     let active = group.active?;
     if active == order.hash {
-        return Some(format!("{} is active already", order.hash.short()));
+        return Some(active_already(order.hash));
     }
     if !order.upwards_only {
         return None;
@@ -444,28 +376,4 @@ fn skipped(state: &State, order: &LoadOrder) -> Option<String> {
         let shown = running.unwrap_or("without a number");
         format!("version {shown} is active and not lower")
     })
-}
-
-fn find_source(state: &State, prefix: &str) -> Result<SourceHash, OrderError> {
-    let matches: Vec<_> = state
-        .sources
-        .keys()
-        .filter(|hash| hash.to_string().starts_with(&prefix.to_lowercase()))
-        .collect();
-    let several = || {
-        matches
-            .iter()
-            .map(|h| h.to_string())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match matches.as_slice() {
-        [hash] if !prefix.is_empty() => Ok(**hash),
-        [] => Err(OrderError::Hash {
-            what: format!("no loaded source has a hash that starts with `{prefix}`"),
-        }),
-        _ => Err(OrderError::Hash {
-            what: format!("`{prefix}` is the start of several hashes: {}", several()),
-        }),
-    }
 }

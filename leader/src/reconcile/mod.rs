@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use convention::{Work, next_moment, work};
-use protocol::registry::{Command, Outcome, Replacement};
+use protocol::registry::{Command, Outcome};
 use protocol::{SlotId, SourceHash};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,12 @@ mod replica;
 pub use replica::{ProposeFailure, Replica};
 
 mod director;
-pub use director::{Director, Left, LoadOrder, Loaded, OrderError, Unloaded};
+pub use director::{Director, LoadOrder, Loaded, OrderError};
+
+mod leave;
+pub use leave::{Left, Unloaded};
+
+mod placing;
 
 mod roles;
 pub use roles::RoleOrder;
@@ -103,29 +108,14 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
             Work::Rollout(id) => self.rollout(id).await,
             Work::Restart(slot) => self.restart(slot).await,
             Work::Construct(slot) => self.construct(slot).await,
+            Work::Evict(slot) => self.evict(slot).await,
+            Work::Extend(hash, position) => self.extend(hash, position).await,
             Work::Drain(hash) => self.drain(hash).await,
         };
         if let Err(failure) = done {
             tracing::warn!(?item, %failure, "work was put off");
             tokio::time::sleep(RETRY).await;
         }
-    }
-
-    async fn restart(&self, id: SlotId) -> Result<(), ProposeFailure> {
-        let Some(slot) = self.replica.read(|state| state.slots.get(&id).cloned()) else {
-            return Ok(());
-        };
-        let actor = self.fleet.fresh_actor();
-        let replacement = Replacement {
-            slot: id,
-            node: slot.node,
-            actor,
-        };
-        let stamp = self.fleet.stamp();
-        self.replica
-            .propose(Command::Start { replacement, stamp })
-            .await
-            .map(|_| ())
     }
 
     /// Starts an actor outside of a rollout: constructs it and sends its OnLoad.

@@ -2,9 +2,10 @@
 //!
 //! Messages to a stopped role become dead letters that say so; to one that restarts they wait.
 
+use convention::registry::RESUMED;
 use protocol::control::RoleAction;
 use protocol::registry::{Command, Slot, SlotState};
-use protocol::{SlotId, Stamp};
+use protocol::{NodeId, SlotId, Stamp};
 
 use super::director::{Director, OrderError};
 use super::fleet::Fleet;
@@ -28,6 +29,7 @@ impl<R: Replica, F: Fleet> Director<R, F> {
     /// # Errors
     /// [`OrderError`]; `Failed` when it does not stand again.
     pub async fn operate(&self, order: RoleOrder) -> Result<(), OrderError> {
+        self.leading()?;
         let id = order.slot;
         match order.action {
             RoleAction::Stop => self.stop(id).await,
@@ -90,19 +92,28 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         self.replica.propose(operate).await?;
         let at_rest = |slot: &Slot| {
             use SlotState::{Failed, Gone, Running, Stopped};
-            matches!(slot.state, Running | Failed { .. } | Gone | Stopped)
+            matches!(slot.state, Running | Failed { .. } | Gone | Stopped) || is_nowhere(slot)
         };
         self.wait_until(|state| state.slots.get(&slot).is_none_or(at_rest))
-            .await;
+            .await?;
         let state = self
             .replica
             .read(|s| s.slots.get(&slot).map(|slot| slot.state.clone()));
         match state {
-            Some(SlotState::Failed { reason }) => Err(OrderError::Failed { reason }),
+            Some(SlotState::Failed { reason } | SlotState::Waiting { reason, .. }) => {
+                Err(OrderError::Failed { reason })
+            }
             Some(SlotState::Stopped) => Err(OrderError::Failed {
                 reason: "it was stopped meanwhile".to_owned(),
             }),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether no member was found for a slot since it was resumed.
+fn is_nowhere(slot: &Slot) -> bool {
+    let looked_for = |reason: &str| reason != RESUMED;
+    matches!(&slot.state, SlotState::Waiting { reason, .. } if looked_for(reason))
+        && slot.node == NodeId::NONE
 }

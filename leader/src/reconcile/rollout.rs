@@ -3,13 +3,16 @@
 //! Construct → (all stand) Hold → (old actors flushed) Switch → (OnLoad sent) Finish.
 //! A failure in Construct discards what was constructed and leaves everything as it was; one in
 //! Hold reverts. Each arrow is a committed command; what is between two of them may be repeated.
+//! An actor whose member is lost while it is constructed is constructed on another; one that is
+//! on each member is left out.
 
 use std::collections::BTreeSet;
 
+use convention::why_nowhere;
 use protocol::control::ActorFailure;
 use protocol::definition::ActorDefinition;
 use protocol::registry::{Command, Rollout, RolloutStep, Slot, SlotState};
-use protocol::{RolloutId, SlotId};
+use protocol::{ActorId, NodeId, RolloutId, SlotId};
 use tokio::task::JoinSet;
 
 use super::Reconciler;
@@ -36,19 +39,7 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
     }
 
     async fn construct_all(&self, id: RolloutId, rollout: &Rollout) -> Result<(), ProposeFailure> {
-        self.starting(&rollout.constructed).await;
-        let orders = self.replica.read(|state| {
-            let slots = rollout.constructed.iter();
-            slots
-                .filter_map(|slot| Construct::of(state, *slot))
-                .collect::<Vec<_>>()
-        });
-        let built = self.construct_orders(orders).await;
-        let failed = match &built {
-            Ok(()) => self.lost(rollout, &SlotState::Starting),
-            Err(failure) => Some(reason_of(failure)),
-        };
-        if let Some(reason) = failed {
+        if let Some(reason) = self.bring_up(id).await? {
             self.discard_all(&rollout.constructed).await;
             return self.abort(id, reason).await;
         }
@@ -57,43 +48,98 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         self.replica.propose(hold).await.map(|_| ())
     }
 
-    /// Waits until no slot waits for a new address any more.
-    async fn starting(&self, slots: &BTreeSet<SlotId>) {
-        let mut applied = self.replica.applied();
-        let waiting = |state: &protocol::registry::State| {
-            slots
-                .iter()
-                .filter_map(|id| state.slots.get(id))
-                .any(|slot| matches!(slot.state, SlotState::Waiting { .. }))
-        };
-        while self.replica.read(waiting) {
-            if applied.changed().await.is_err() {
-                return;
+    /// Constructs until every actor of the new version stands; gives the reason if one cannot.
+    async fn bring_up(&self, id: RolloutId) -> Result<Option<String>, ProposeFailure> {
+        let mut built = BTreeSet::new();
+        loop {
+            // Read anew: members come and go meanwhile.
+            let Some(rollout) = self.replica.read(|state| state.rollouts.get(&id).cloned()) else {
+                return Ok(None);
+            };
+            if let Some(reason) = self.place_waiting(&rollout).await? {
+                return Ok(Some(reason));
+            }
+            let orders = self.replica.read(|state| {
+                let slots = rollout.constructed.iter();
+                let orders = slots.filter_map(|slot| Construct::of(state, *slot));
+                orders
+                    .filter(|order| !built.contains(&order.actor))
+                    .collect::<Vec<_>>()
+            });
+            if orders.is_empty() {
+                if self.places_wanted(&rollout).is_empty() {
+                    return Ok(self.lost(id, &SlotState::Starting));
+                }
+                continue;
+            }
+            if let Err(reason) = self.construct_orders(id, orders, &mut built).await {
+                return Ok(Some(reason));
             }
         }
     }
 
-    async fn construct_orders(&self, orders: Vec<Construct>) -> Result<(), ActorFailure> {
+    /// Slots of a rollout whose member was lost or started anew.
+    fn places_wanted(&self, rollout: &Rollout) -> Vec<(SlotId, Slot)> {
+        self.replica.read(|state| {
+            let constructed = rollout.constructed.iter();
+            let slots = constructed.filter_map(|id| Some((*id, state.slots.get(id)?)));
+            let waiting = slots.filter(|(_, s)| matches!(s.state, SlotState::Waiting { .. }));
+            waiting.map(|(id, slot)| (id, slot.clone())).collect()
+        })
+    }
+
+    async fn place_waiting(&self, rollout: &Rollout) -> Result<Option<String>, ProposeFailure> {
+        for (id, slot) in self.places_wanted(rollout) {
+            let Some(node) = self.place_for(&slot).await else {
+                let reason = self.replica.read(|state| why_nowhere(state, &slot));
+                return Ok(Some(reason));
+            };
+            self.start(id, node).await?;
+        }
+        Ok(None)
+    }
+
+    /// `Err` when a constructor failed, and not because its member was lost.
+    async fn construct_orders(
+        &self,
+        id: RolloutId,
+        orders: Vec<Construct>,
+        built: &mut BTreeSet<ActorId>,
+    ) -> Result<(), String> {
         let mut tasks = JoinSet::new();
         for order in orders {
             let fleet = std::sync::Arc::clone(&self.fleet);
             tasks.spawn(async move {
-                let built = fleet.construct(&order).await;
-                built.map_err(|mut failure| {
-                    failure.message = format!("`{}`: {}", order.class, failure.message);
-                    failure
-                })
+                let stands = fleet.construct(&order).await;
+                (order, stands)
             });
         }
         let mut first = Ok(());
         while let Some(joined) = tasks.join_next().await {
-            if let Ok(Err(failure)) = joined
-                && first.is_ok()
-            {
-                first = Err(failure);
+            match joined {
+                Ok((order, Ok(()))) => {
+                    built.insert(order.actor);
+                }
+                Ok((order, Err(failure))) if first.is_ok() && self.is_its_own(id, &order) => {
+                    first = Err(format!("`{}`: {}", order.class, reason_of(&failure)));
+                }
+                _ => {}
             }
         }
         first
+    }
+
+    /// Whether a failed construction still counts: its slot was not given to another since.
+    fn is_its_own(&self, id: RolloutId, order: &Construct) -> bool {
+        self.replica.read(|state| {
+            let rollout = state.rollouts.get(&id);
+            let slot = state.slots.get(&order.slot);
+            let same = |slot: &Slot| {
+                slot.actor == order.actor && !matches!(slot.state, SlotState::Waiting { .. })
+            };
+            rollout.is_some_and(|rollout| rollout.constructed.contains(&order.slot))
+                && slot.is_some_and(same)
+        })
     }
 
     async fn deactivate_all(&self, id: RolloutId, rollout: &Rollout) -> Result<(), ProposeFailure> {
@@ -101,7 +147,7 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         self.fleet.applied(index).await;
         let deactivating = self.deactivate_each(id, rollout);
         let lost = match tokio::time::timeout(self.hold_limit, deactivating).await {
-            Ok(Ok(())) => self.lost(rollout, &SlotState::Standing),
+            Ok(Ok(())) => self.lost(id, &SlotState::Standing),
             // "At once": whatever became of the old version's actors.
             _ if rollout.now => None,
             Ok(Err(reason)) => Some(reason),
@@ -125,7 +171,8 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
     /// Sends OnDeactivate behind what was accepted before, and waits until it was handled.
     async fn deactivate_each(&self, id: RolloutId, rollout: &Rollout) -> Result<(), String> {
         let mut flushes = JoinSet::new();
-        for (slot, literal) in self.messages(&rollout.deactivated, StepName::OnDeactivate) {
+        for (slot_id, slot, literal) in self.messages(&rollout.deactivated, StepName::OnDeactivate)
+        {
             let key = key(id, StepName::OnDeactivate, &slot);
             let sent = self.fleet.deliver(slot.node, key, &literal).await;
             let (fleet, now) = (std::sync::Arc::clone(&self.fleet), rollout.now);
@@ -135,11 +182,13 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
                     Ok(()) => fleet.flush(slot.node, slot.actor).await,
                     Err(lost) => Err(lost),
                 };
-                flushed.map_err(|_lost| slot.class)
+                flushed.map_err(|_lost| (slot_id, slot.class))
             });
         }
         while let Some(flushed) = flushes.join_next().await {
-            if let Ok(Err(class)) = flushed {
+            if let Ok(Err((slot, class))) = flushed
+                && self.still_counts(id, slot)
+            {
                 return Err(format!(
                     "an actor of the old version (`{class}`) ended in the hold"
                 ));
@@ -148,9 +197,18 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         Ok(())
     }
 
+    /// Whether a rollout still waits for this actor of the old version: not for one of several
+    /// whose member was lost.
+    fn still_counts(&self, id: RolloutId, slot: SlotId) -> bool {
+        let rollout = |rollout: &Rollout| rollout.deactivated.contains(&slot);
+        self.replica
+            .read(|state| state.rollouts.get(&id).is_some_and(rollout))
+    }
+
     /// An actor of the new version that is not as far as all are to be, in words.
-    fn lost(&self, rollout: &Rollout, wanted: &SlotState) -> Option<String> {
+    fn lost(&self, id: RolloutId, wanted: &SlotState) -> Option<String> {
         self.replica.read(|state| {
+            let rollout = state.rollouts.get(&id)?;
             let constructed = rollout.constructed.iter();
             let mut slots = constructed.filter_map(|id| state.slots.get(id));
             let lost = slots.find(|slot| slot.state != *wanted)?;
@@ -189,7 +247,7 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
     /// Sends a step's message to each slot's living actor; one that ended gets its own OnLoad
     /// when it starts again.
     async fn send_all(&self, id: RolloutId, step: StepName, slots: &BTreeSet<SlotId>) {
-        for (slot, literal) in self.messages(slots, step) {
+        for (_, slot, literal) in self.messages(slots, step) {
             let key = key(id, step, &slot);
             if let Err(lost) = self.fleet.deliver(slot.node, key, &literal).await {
                 tracing::info!(rollout = id.0, ?step, %lost, "not delivered");
@@ -198,13 +256,14 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
     }
 
     /// The running slots that have such a message, with it.
-    fn messages(&self, slots: &BTreeSet<SlotId>, step: StepName) -> Vec<(Slot, String)> {
+    fn messages(&self, slots: &BTreeSet<SlotId>, step: StepName) -> Vec<(SlotId, Slot, String)> {
         self.replica.read(|state| {
-            let slots = slots.iter().filter_map(|id| state.slots.get(id));
-            let running = slots.filter(|slot| slot.state == SlotState::Running);
-            let with_message = running.filter_map(|slot| {
+            let slots = slots.iter();
+            let slots = slots.filter_map(|id| Some((*id, state.slots.get(id)?)));
+            let running = slots.filter(|(_, slot)| slot.state == SlotState::Running);
+            let with_message = running.filter_map(|(id, slot)| {
                 let definition = state.sources.get(&slot.source)?.actor(slot)?;
-                Some((slot.clone(), message(definition, step).clone()?))
+                Some((id, slot.clone(), message(definition, step).clone()?))
             });
             with_message.collect()
         })
@@ -214,6 +273,7 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         let actors = self.replica.read(|state| {
             let slots = slots.iter().filter_map(|id| state.slots.get(id));
             slots
+                .filter(|slot| slot.node != NodeId::NONE)
                 .map(|slot| (slot.node, slot.actor))
                 .collect::<Vec<_>>()
         });

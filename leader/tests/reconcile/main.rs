@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod members;
+mod memory;
+mod office;
 mod stage;
+mod troupe;
 
 use leader::reconcile::{OrderError, Replica, RoleOrder};
 use protocol::control::RoleAction;

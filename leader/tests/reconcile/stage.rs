@@ -1,192 +1,17 @@
-//! A registry in memory and a fleet that does as the test says, and remembers what it was told.
+//! The leader's side over a registry in memory and a fleet of three members.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use convention::Registry;
-use leader::reconcile::{
-    Construct, Director, Fleet, LoadOrder, Lost, Preflight, ProposeFailure, Reconciler, Replica,
-    StepKey,
-};
-use protocol::control::{ActorFailure, FailureCode, PreparedClass, Reach};
-use protocol::definition::ActorDefinition;
-use protocol::registry::{Command, Outcome, SlotState, State};
-use protocol::{
-    ActorId, GroupDefinition, Incarnation, NodeId, RequestId, SlotId, SourceHash, Stamp,
-};
-use tokio::sync::watch;
+use leader::reconcile::{Director, LoadOrder, Reconciler, Replica};
+use protocol::control::Reach;
+use protocol::definition::{ActorDefinition, Placement};
+use protocol::registry::{Command, KeyDigest, MemberCommand, SlotState, State};
+use protocol::{GroupDefinition, Incarnation, NodeId, RequestId, SlotId, SourceHash, Stamp};
 use tokio_util::sync::CancellationToken;
 
-type Before = Box<dyn FnOnce(&mut Registry) + Send>;
-
-/// A registry that commits at once.
-pub(crate) struct Memory {
-    registry: Mutex<Registry>,
-    applied: watch::Sender<u64>,
-    // What happens right before the next command of a kind is applied.
-    before: Mutex<Option<(&'static str, Before)>>,
-}
-
-impl Memory {
-    pub(crate) fn before(
-        &self,
-        kind: &'static str,
-        then: impl FnOnce(&mut Registry) + Send + 'static,
-    ) {
-        *self.before.lock().unwrap() = Some((kind, Box::new(then)));
-    }
-}
-
-impl Replica for Memory {
-    async fn propose(&self, command: Command) -> Result<(u64, Outcome), ProposeFailure> {
-        tokio::task::yield_now().await;
-        let mut registry = self.registry.lock().unwrap();
-        let mut before = self.before.lock().unwrap();
-        if before
-            .as_ref()
-            .is_some_and(|(kind, _)| format!("{command:?}").starts_with(kind))
-            && let Some((_, then)) = before.take()
-        {
-            then(&mut registry);
-        }
-        let outcome = registry.apply(&command);
-        drop(registry);
-        self.applied.send_modify(|index| *index += 1);
-        Ok((*self.applied.borrow(), outcome))
-    }
-
-    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(self.registry.lock().unwrap().state())
-    }
-
-    fn applied(&self) -> watch::Receiver<u64> {
-        self.applied.subscribe()
-    }
-
-    fn leads(&self) -> bool {
-        true
-    }
-
-    async fn confirm(&self) -> Result<(), ProposeFailure> {
-        Ok(())
-    }
-}
-
-/// A fleet of one node.
-pub(crate) struct Troupe {
-    memory: Arc<Memory>,
-    fresh: Mutex<u64>,
-    log: Mutex<Vec<String>>,
-    /// Actors of this class fail to stand.
-    pub(crate) failing: Mutex<Option<&'static str>>,
-    /// What happens when an actor of a class has stood, before the leader hears of it.
-    pub(crate) stood: Mutex<Option<(&'static str, Before)>>,
-}
-
-impl Troupe {
-    fn note(&self, what: String) {
-        self.log.lock().unwrap().push(what);
-    }
-
-    pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
-    }
-}
-
-impl Fleet for Troupe {
-    async fn hold(
-        &self,
-        _source: SourceHash,
-        _bytes: u64,
-        _reach: Reach,
-        _request: RequestId,
-        _origin: NodeId,
-    ) -> Result<Vec<String>, ActorFailure> {
-        Ok(Vec::new())
-    }
-
-    async fn candidates(&self, _source: SourceHash, _position: u32) -> Vec<NodeId> {
-        vec![NodeId(1)]
-    }
-
-    async fn preflight(
-        &self,
-        _source: SourceHash,
-        _group: &str,
-        definition: &GroupDefinition,
-        _origin: NodeId,
-    ) -> Result<Preflight, ActorFailure> {
-        let classes = definition.actors.iter().map(|actor| PreparedClass {
-            name: actor.class.clone(),
-            class: Some(actor.class.clone()),
-            failure: None,
-            fits: vec![true],
-        });
-        let nodes = definition.actors.iter().map(|_| vec![NodeId(1)]).collect();
-        Ok(Preflight {
-            classes: classes.collect(),
-            nodes,
-            notes: Vec::new(),
-        })
-    }
-
-    async fn construct(&self, order: &Construct) -> Result<(), ActorFailure> {
-        if *self.failing.lock().unwrap() == Some(order.class.as_str()) {
-            return Err(ActorFailure {
-                code: FailureCode::ConstructorFailed,
-                message: "it raised".to_owned(),
-                traceback: Some("Traceback".to_owned()),
-            });
-        }
-        self.note(format!("construct {}", order.class));
-        let mut stood = self.stood.lock().unwrap();
-        if stood
-            .as_ref()
-            .is_some_and(|(class, _)| *class == order.class)
-            && let Some((_, then)) = stood.take()
-        {
-            then(&mut self.memory.registry.lock().unwrap());
-            self.memory.applied.send_modify(|index| *index += 1);
-        }
-        Ok(())
-    }
-
-    async fn discard(&self, _node: NodeId, actor: ActorId) {
-        self.note(format!("discard {}", actor.0[15]));
-    }
-
-    async fn applied(&self, _index: u64) {}
-
-    async fn deliver(&self, _node: NodeId, key: StepKey, literal: &str) -> Result<(), Lost> {
-        self.note(format!("deliver {:?} {literal}", key.step));
-        Ok(())
-    }
-
-    async fn flush(&self, _node: NodeId, _actor: ActorId) -> Result<(), Lost> {
-        Ok(())
-    }
-
-    async fn drain(&self, _source: SourceHash, now: bool) {
-        self.note(format!("drain now={now}"));
-    }
-
-    async fn end(&self, _node: NodeId, actor: ActorId) {
-        let standings = self
-            .memory
-            .read(|state| convention::role_standings(state, None));
-        let standings: Vec<_> = standings.into_values().map(|role| role.standing).collect();
-        self.note(format!("end {} while {standings:?}", actor.0[15]));
-    }
-
-    fn fresh_actor(&self) -> ActorId {
-        let mut fresh = self.fresh.lock().unwrap();
-        *fresh += 1;
-        ActorId::allot(Incarnation(9), *fresh)
-    }
-
-    fn stamp(&self) -> Stamp {
-        Stamp(1_000)
-    }
-}
+use crate::memory::Memory;
+use crate::troupe::Troupe;
 
 /// The leader's side over both.
 pub(crate) struct Stage {
@@ -197,21 +22,21 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// Members 1, 2 and 3 are up; the first leads.
     pub(crate) fn new() -> Self {
-        let memory = Arc::new(Memory {
-            registry: Mutex::default(),
-            applied: watch::Sender::new(0),
-            before: Mutex::default(),
-        });
-        let troupe = Arc::new(Troupe {
-            memory: Arc::clone(&memory),
-            fresh: Mutex::default(),
-            log: Mutex::default(),
-            failing: Mutex::default(),
-            stood: Mutex::default(),
-        });
+        let memory = Arc::new(Memory::new());
+        let troupe = Arc::new(Troupe::new(Arc::clone(&memory)));
+        for command in (1..=3).flat_map(joined) {
+            memory.apply(&command);
+        }
+        Self::lead(memory, troupe)
+    }
+
+    /// A leader that knows nothing but the registry.
+    fn lead(memory: Arc<Memory>, troupe: Arc<Troupe>) -> Self {
+        memory.set_leads(true);
         let stop = CancellationToken::new();
-        let hold = std::time::Duration::from_secs(30);
+        let hold = Duration::from_secs(30);
         let reconciler = Reconciler::new(Arc::clone(&memory), Arc::clone(&troupe), hold);
         tokio::spawn(reconciler.run(stop.clone()));
         let director = Director::new(Arc::clone(&memory), Arc::clone(&troupe));
@@ -223,6 +48,12 @@ impl Stage {
         }
     }
 
+    /// Another node leads from here.
+    pub(crate) fn next_leader(self) -> Self {
+        self.stop.cancel();
+        Self::lead(Arc::clone(&self.memory), Arc::clone(&self.troupe))
+    }
+
     /// The first slot whose class is this, with its state.
     pub(crate) fn slot(&self, class: &str) -> (SlotId, SlotState) {
         self.memory.read(|state| {
@@ -230,6 +61,11 @@ impl Stage {
             let (id, slot) = slots.find(|(_, slot)| slot.class == class).unwrap();
             (*id, slot.state.clone())
         })
+    }
+
+    /// Where actors of a class run, in order.
+    pub(crate) fn running(&self, class: &str) -> Vec<u64> {
+        self.memory.read(|state| running(state, class))
     }
 
     /// Waits until something holds of the registry.
@@ -240,8 +76,15 @@ impl Stage {
                 applied.changed().await.unwrap();
             }
         };
-        let limit = std::time::Duration::from_secs(10);
-        tokio::time::timeout(limit, waiting).await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        if waited.is_err() {
+            panic!("{:#?}", self.memory.read(|state| state.slots.clone()));
+        }
+    }
+
+    /// Waits until actors of a class run on these members.
+    pub(crate) async fn until_running(&self, class: &str, nodes: &[u64]) {
+        self.until(|state| running(state, class) == nodes).await;
     }
 }
 
@@ -249,6 +92,68 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+fn running(state: &State, class: &str) -> Vec<u64> {
+    let slots = state.slots.values();
+    let there = slots.filter(|slot| slot.class == class && slot.state == SlotState::Running);
+    let mut nodes: Vec<_> = there.map(|slot| slot.node.0).collect();
+    nodes.sort_unstable();
+    nodes
+}
+
+/// What a member's joining and start put into the registry.
+pub(crate) fn joined(node: u64) -> [Command; 3] {
+    let key = KeyDigest([node as u8; 32]);
+    let (name, stamp) = (format!("member-{node}"), Stamp(1_000));
+    [
+        Command::Member(MemberCommand::Approve {
+            key,
+            name: name.clone(),
+            by: "a test".to_owned(),
+            stamp,
+        }),
+        Command::Member(MemberCommand::Admit {
+            node: NodeId(node),
+            key,
+            name: name.clone(),
+            address: String::new(),
+            token: None,
+            may_vote: true,
+            stamp,
+        }),
+        started(node, 1),
+    ]
+}
+
+/// A member starts its run of this number.
+pub(crate) fn started(node: u64, run: u64) -> Command {
+    Command::MemberStarted {
+        node: NodeId(node),
+        name: format!("member-{node}"),
+        address: String::new(),
+        incarnation: Incarnation(node * 100 + run),
+        capabilities: "{}".to_owned(),
+        stamp: Stamp(1_000),
+    }
+}
+
+/// The first run of a member is lost.
+pub(crate) fn lost(node: u64) -> Command {
+    Command::Member(MemberCommand::Lost {
+        node: NodeId(node),
+        incarnation: Incarnation(node * 100 + 1),
+        stamp: Stamp(1_000),
+    })
+}
+
+pub(crate) fn drained(node: u64, on: bool) -> Command {
+    Command::Member(MemberCommand::Drain {
+        node: NodeId(node),
+        on,
+        by: "a test".to_owned(),
+        stamp: Stamp(1_000),
+    })
 }
 
 pub(crate) fn request() -> RequestId {
@@ -262,14 +167,19 @@ pub(crate) fn hash(version: &str) -> SourceHash {
     SourceHash::of(version.as_bytes())
 }
 
-/// A load of group `foo`: the first class plays `Main`.
+/// A load of group `foo` from member 1: the first class plays `Main`; `each:` before a class
+/// places it on each member.
 pub(crate) fn order(version: &str, classes: &[&str]) -> LoadOrder {
     let mut definition = GroupDefinition::default();
     for (position, class) in classes.iter().enumerate() {
+        let each = class.strip_prefix("each:");
         definition.actors.push(ActorDefinition {
-            class: (*class).to_owned(),
+            class: each.unwrap_or(class).to_owned(),
             role: (position == 0).then(|| "Main".to_owned()),
             on_load: Some("'loaded'".to_owned()),
+            on_deactivate: Some("'left'".to_owned()),
+            on_reactivate: Some("'back'".to_owned()),
+            placement: each.map_or(Placement::One, |_| Placement::Each),
             ..ActorDefinition::default()
         });
     }

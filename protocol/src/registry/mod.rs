@@ -63,6 +63,8 @@ pub struct Group {
     pub history: Vec<HistoryEntry>,
     /// Package hashes that a rollback left: no refresh brings them back.
     pub withdrawn: BTreeSet<SourceHash>,
+    /// Loaded sources whose first rollout was reverted: nothing goes back to them by itself.
+    pub reverted: BTreeSet<SourceHash>,
 }
 
 /// Entries of history kept a group.
@@ -419,6 +421,17 @@ pub enum Command {
         /// When.
         stamp: Stamp,
     },
+    /// A Director actor has no place: its member is drained, or no member can run it now.
+    Displace {
+        /// The slot.
+        slot: SlotId,
+        /// The incarnation; a stale one changes nothing.
+        actor: ActorId,
+        /// Why.
+        reason: String,
+        /// When.
+        stamp: Stamp,
+    },
 }
 
 /// What a command did.
@@ -441,6 +454,17 @@ pub enum Outcome {
     RaftId(u64),
     /// The registry refuses.
     Refused(Refusal),
+    /// The rollout that the request began is over: what a repeat of the request is told.
+    Ended {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The source that was active.
+        from: Option<SourceHash>,
+        /// The source that became active, or would have.
+        to: Option<SourceHash>,
+        /// Why it did not; `None`: it did.
+        failure: Option<String>,
+    },
 }
 
 /// Why the registry refuses a command.
@@ -496,6 +520,12 @@ pub enum Refusal {
     #[error("member `{node}` was removed from the convention")]
     RemovedMember {
         /// The member.
+        node: NodeId,
+    },
+    /// The id belongs to a member with another key.
+    #[error("the id `{node}` belongs to a member with another key")]
+    IdTaken {
+        /// That member.
         node: NodeId,
     },
     /// The key belongs to another member.
