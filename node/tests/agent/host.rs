@@ -104,6 +104,18 @@ impl Host {
         self.end().await;
     }
 
+    /// Waits until the node has stopped of itself.
+    pub(crate) async fn stopped(mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.ended.await.unwrap();
+        }
+        assert_eq!(
+            processes(self.folder.path()),
+            Vec::<u32>::new(),
+            "left behind"
+        );
+    }
+
     async fn end(&mut self) {
         if let Some(serving) = self.serving.take() {
             serving.shutdown.cancel();

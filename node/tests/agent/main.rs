@@ -11,7 +11,9 @@ mod app;
 mod host;
 
 mod actors;
+mod applications;
 mod bad_input;
+mod capabilities;
 mod crashes;
 mod definitions;
 mod loading;

@@ -9,6 +9,8 @@ mod table;
 pub(super) use table::Applications;
 
 mod authority;
+pub(super) use authority::Verdict;
+
 mod loading;
 mod notices;
 pub(super) use notices::follow;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use leader::reconcile::LoadOrder;
 use package::Verified;
+use protocol::SourceHash;
 use protocol::control::{ErrorCode, Request, RequestError, Response};
 use tokio::sync::oneshot;
 
 use super::{Answer, director, internal, not_done, refused};
+use crate::agent::applications::Verdict;
 use crate::agent::node::Node;
 use crate::authority::AuthorityError;
 use crate::store::{Arrived, StoreError};
@@ -53,6 +55,7 @@ async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answ
     let shown = path.clone();
     let kept = tokio::task::spawn_blocking(move || keep(&authority, &store, arrived, &shown));
     let mut notes = kept.await.map_err(|error| internal(&error.to_string()))??;
+    consult(node, hash, &path).await?;
     tracing::info!(%hash, group, path, by, bytes, "package accepted");
     let order = LoadOrder {
         request,
@@ -75,6 +78,21 @@ async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answ
         changed: loaded.changed,
         notes,
     })
+}
+
+/// Asks the authority that an application has registered on this node, if there is one: it may
+/// refuse what the node's own keys validate, and never the other way round.
+async fn consult(node: &Node, hash: SourceHash, path: &str) -> Result<(), RequestError> {
+    if node.replica.read(|state| state.sources.contains_key(&hash)) {
+        return Ok(());
+    }
+    let hint = "the actor that has called `registerSourceAuthority` decides; its log tells why";
+    let what = match node.ask_authority(hash, &node.store.path(hash), path).await {
+        Verdict::Accepted(_) | Verdict::Nobody => return Ok(()),
+        Verdict::Rejected => "the application's source authority rejects it",
+        Verdict::Silent => "the application's source authority did not answer",
+    };
+    Err(refused(format!("`{path}` is refused: {what}"), Some(hint)))
 }
 
 /// Verifies, then keeps; a package that is refused leaves nothing.
