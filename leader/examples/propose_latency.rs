@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use leader::{Config, Consensus, OpenError, Start, Unconnected, Voter};
-use protocol::registry::Command;
+use protocol::registry::{Command, MemberCommand};
 use protocol::{ConventionId, Incarnation, NodeId, Stamp};
 use tokio::task::JoinSet;
 
@@ -104,14 +104,14 @@ async fn open(path: &Path) -> Result<Consensus, OpenError> {
 }
 
 fn command(number: u64) -> Command {
-    Command::MemberStarted {
-        node: NodeId(number),
-        name: format!("node-{number}"),
-        address: "10.0.0.1:1900".to_owned(),
+    Command::Member(MemberCommand::Describe {
+        node: NodeId(1),
         incarnation: Incarnation(number),
+        address: "10.0.0.1:1900".to_owned(),
         capabilities: "{'Python Version': (3, 12, 1), 'Thespian ActorSystem Name': 'x'}".to_owned(),
+        may_vote: true,
         stamp: Stamp(number),
-    }
+    })
 }
 
 fn fsyncs(folder: &Path) -> std::io::Result<Vec<Duration>> {

@@ -6,14 +6,14 @@ use std::path::Path;
 use leader::{Consensus, OpenError};
 
 use crate::disk::Dice;
-use crate::support::{members, open, propose_all, text};
+use crate::support::{entries, open, propose_all, text};
 
 /// Opening must give the same members, or an error that names the file.
 async fn check(path: &Path, expected: &[u64]) -> bool {
     let opened: Result<Consensus, OpenError> = open(path).await;
     match opened {
         Ok(consensus) => {
-            assert_eq!(members(&consensus), expected);
+            assert_eq!(entries(&consensus), expected);
             consensus.shutdown().await;
             false
         }

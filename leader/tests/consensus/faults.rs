@@ -7,7 +7,7 @@ use leader::{Config, Consensus, OpenError, ProposeError, Unconnected};
 use tokio::time::timeout;
 
 use crate::disk::Disk;
-use crate::support::{config, member, members, text};
+use crate::support::{config, entries, entry, text};
 
 async fn open_on(disk: &Disk) -> Result<Consensus, OpenError> {
     let config = Config {
@@ -22,7 +22,7 @@ async fn open_on(disk: &Disk) -> Result<Consensus, OpenError> {
 async fn propose_until_failure(consensus: &Consensus, count: u64) -> Vec<u64> {
     let mut acknowledged = Vec::new();
     for number in 0..count {
-        match consensus.propose(member(number)).await {
+        match consensus.propose(entry(number)).await {
             Ok(_) => acknowledged.push(number),
             Err(ProposeError::Fatal(_)) => break,
             Err(other) => panic!("{other:?}"),
@@ -38,7 +38,7 @@ async fn a_failing_fsync_is_fatal_and_nothing_acknowledged_is_lost() {
         let consensus = open_on(&disk).await.unwrap();
         assert_eq!(propose_until_failure(&consensus, 5).await.len(), 5);
         disk.fail_syncs();
-        let error = consensus.propose(member(99)).await.unwrap_err();
+        let error = consensus.propose(entry(99)).await.unwrap_err();
         assert!(matches!(error, ProposeError::Fatal(_)), "{error:?}");
         assert_eq!(
             text(&error),
@@ -47,12 +47,12 @@ async fn a_failing_fsync_is_fatal_and_nothing_acknowledged_is_lost() {
         );
         let failed = timeout(Duration::from_secs(5), consensus.failed()).await;
         assert!(text(&failed.unwrap()).contains("fsync failed"));
-        assert!(consensus.propose(member(100)).await.is_err());
+        assert!(consensus.propose(entry(100)).await.is_err());
         consensus.shutdown().await;
         assert_eq!(disk.calls_after_failure(), 0, "a failed sync was repeated");
 
         let consensus = open_on(&disk.after_power_cut(seed)).await.unwrap();
-        let found = members(&consensus);
+        let found = entries(&consensus);
         assert!(found.starts_with(&[0, 1, 2, 3, 4]), "{found:?}");
         assert!(!found.contains(&100), "{found:?}");
         consensus.shutdown().await;
@@ -103,12 +103,12 @@ async fn recover(disk: &Disk, acknowledged: &[u64], calls: u64) {
         Err(OpenError::File(_)) if acknowledged.is_empty() => return,
         Err(error) => panic!("after {calls} calls: {}", text(&error)),
     };
-    let found = members(&consensus);
+    let found = entries(&consensus);
     assert!(
         found.starts_with(acknowledged) && found.len() <= acknowledged.len() + 1,
         "after {calls} calls: acknowledged {acknowledged:?}, found {found:?}"
     );
-    consensus.propose(member(1000)).await.unwrap();
-    assert_eq!(members(&consensus).last(), Some(&1000));
+    consensus.propose(entry(1000)).await.unwrap();
+    assert_eq!(entries(&consensus).last(), Some(&1000));
     consensus.shutdown().await;
 }

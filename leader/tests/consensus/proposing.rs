@@ -8,7 +8,7 @@ use protocol::registry::{Command, Outcome, Refusal};
 use protocol::{RolloutId, SourceHash, Stamp};
 
 use crate::disk::Disk;
-use crate::support::{config, member, members, open};
+use crate::support::{config, entries, entry, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proposal_is_visible_when_it_returns() {
@@ -17,9 +17,9 @@ async fn a_proposal_is_visible_when_it_returns() {
     let applied = consensus.applied();
     assert!(consensus.is_leader());
 
-    let (index, outcome) = consensus.propose(member(5)).await.unwrap();
+    let (index, outcome) = consensus.propose(entry(5)).await.unwrap();
     assert_eq!(outcome, Outcome::Done);
-    assert_eq!(members(&consensus), [5]);
+    assert_eq!(entries(&consensus), [5]);
     assert!(*applied.borrow() >= index.0);
     assert!(consensus.linearizable().await.unwrap() >= index);
     consensus.shutdown().await;
@@ -61,11 +61,11 @@ async fn one_proposal_costs_one_sync_and_many_at_once_share_theirs() {
     let consensus = Arc::new(consensus.await.unwrap());
     // The first ones grow the file.
     for number in 0..50 {
-        consensus.propose(member(number)).await.unwrap();
+        consensus.propose(entry(number)).await.unwrap();
     }
     let before = disk.syncs();
     for number in 0..20 {
-        consensus.propose(member(number)).await.unwrap();
+        consensus.propose(entry(number)).await.unwrap();
     }
     assert_eq!(disk.syncs() - before, 20);
 
@@ -73,13 +73,13 @@ async fn one_proposal_costs_one_sync_and_many_at_once_share_theirs() {
     let mut all = tokio::task::JoinSet::new();
     for number in 100..300 {
         let consensus: Arc<Consensus> = Arc::clone(&consensus);
-        all.spawn(async move { consensus.propose(member(number)).await });
+        all.spawn(async move { consensus.propose(entry(number)).await });
     }
     while let Some(done) = all.join_next().await {
         done.unwrap().unwrap();
     }
     assert!(disk.syncs() - before < 20, "{}", disk.syncs() - before);
-    assert_eq!(members(&consensus).len(), 250);
+    assert_eq!(entries(&consensus).len(), 250);
 }
 
 #[expect(
@@ -98,19 +98,19 @@ async fn a_proposal_that_takes_too_long_is_unknown_and_may_still_be_carried_out(
     let consensus: Arc<Consensus> = Arc::new(consensus.await.unwrap());
     let hang = disk.hang();
     let proposer = Arc::clone(&consensus);
-    let proposal = tokio::spawn(async move { proposer.propose(member(5)).await });
+    let proposal = tokio::spawn(async move { proposer.propose(entry(5)).await });
     let unknown = proposal.await.unwrap().unwrap_err();
     assert!(
         matches!(unknown, ProposeError::Unknown { waited_ms } if waited_ms >= 300),
         "{unknown:?}"
     );
-    assert!(members(&consensus).is_empty());
+    assert!(entries(&consensus).is_empty());
 
     let mut applied = consensus.applied();
     let before = *applied.borrow_and_update();
     drop(hang);
     applied.wait_for(|index| *index > before).await.unwrap();
-    assert_eq!(members(&consensus), [5]);
+    assert_eq!(entries(&consensus), [5]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::fs;
 use leader::{Config, Consensus, FileOpenError, Identity, OpenError, RaftId, Start, Unconnected};
 use protocol::ConventionId;
 
-use crate::support::{CONVENTION, config, members, open, propose_all, text};
+use crate::support::{CONVENTION, config, entries, open, propose_all, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_there_after_a_restart() {
@@ -18,7 +18,7 @@ async fn everything_is_there_after_a_restart() {
 
     for _ in 0..3 {
         let consensus = open(&path).await.unwrap();
-        assert_eq!(members(&consensus), (0..30).collect::<Vec<_>>());
+        assert_eq!(entries(&consensus), (0..30).collect::<Vec<_>>());
         assert!(consensus.is_leader());
         assert!(*consensus.applied().borrow() > applied);
         consensus.shutdown().await;

@@ -9,7 +9,7 @@ use leader::{Consensus, Unconnected};
 use openraft::{AsyncRuntime, OptionalSend, TokioRuntime};
 
 use crate::disk::Disk;
-use crate::support::{config, member};
+use crate::support::{config, entry};
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counting;
@@ -82,7 +82,7 @@ async fn a_single_voter_that_idles_wakes_up_once_an_hour() {
     let config = config(Path::new("memory"));
     let consensus = Consensus::<Counting>::open_on(config, Disk::default(), Unconnected);
     let consensus = consensus.await.unwrap();
-    consensus.propose(member(1)).await.unwrap();
+    consensus.propose(entry(1)).await.unwrap();
     let (tasks, timers) = *COUNTS.lock().unwrap();
     assert!(tasks >= 4, "ticker, core, machine, batches: {tasks}");
     assert!(timers <= 1, "{timers}");
@@ -93,6 +93,6 @@ async fn a_single_voter_that_idles_wakes_up_once_an_hour() {
     assert_eq!(later_tasks, tasks);
     assert!(later_timers - timers <= 11, "{later_timers}");
     assert!(consensus.is_leader());
-    consensus.propose(member(2)).await.unwrap();
+    consensus.propose(entry(2)).await.unwrap();
     consensus.shutdown().await;
 }

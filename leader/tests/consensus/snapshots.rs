@@ -6,7 +6,7 @@ use leader::{Config, Consensus, Unconnected};
 use protocol::registry::State;
 
 use crate::disk::Disk;
-use crate::support::{config, members, propose_all};
+use crate::support::{config, entries, propose_all};
 
 fn snapshotting(path: &Path) -> Config {
     Config {
@@ -33,13 +33,13 @@ async fn the_registry_comes_back_from_snapshot_and_log() {
 
     let consensus = open_on(&disk).await;
     assert_eq!(consensus.read(State::clone), before);
-    assert_eq!(members(&consensus).len(), 300);
+    assert_eq!(entries(&consensus).len(), 300);
     propose_all(&consensus, 300..400).await;
     consensus.shutdown().await;
 
     let disk = disk.after_power_cut(1);
     let consensus = open_on(&disk).await;
-    assert_eq!(members(&consensus).len(), 400);
+    assert_eq!(entries(&consensus).len(), 400);
     consensus.shutdown().await;
 }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use leader::{Config, Consensus, OpenError, Start, Unconnected, Voter};
-use protocol::registry::Command;
-use protocol::{ConventionId, Incarnation, NodeId, Stamp};
+use protocol::registry::{Command, KeyDigest, MemberCommand};
+use protocol::{ConventionId, NodeId, Stamp};
 
 pub(crate) const CONVENTION: ConventionId = ConventionId([7; 16]);
 
@@ -20,25 +20,28 @@ pub(crate) async fn open(path: &Path) -> Result<Consensus, OpenError> {
     Consensus::open(config(path), Unconnected).await
 }
 
-/// A command whose effect is that [`members`] shows `number`.
-pub(crate) fn member(number: u64) -> Command {
-    Command::MemberStarted {
-        node: NodeId(number),
-        name: format!("node-{number}"),
-        address: "x".repeat(200),
-        incarnation: Incarnation(number),
-        capabilities: "{}".to_owned(),
+/// A command whose effect is that [`entries`] shows `number`.
+pub(crate) fn entry(number: u64) -> Command {
+    Command::Member(MemberCommand::Issue {
+        id: format!("{number:020}"),
+        secret: KeyDigest::default(),
+        uses: 1,
+        expires: Stamp(u64::MAX),
+        by: "x".repeat(200),
         stamp: Stamp(number),
-    }
+    })
 }
 
-pub(crate) fn members(consensus: &Consensus) -> Vec<u64> {
-    consensus.read(|state| state.members.keys().map(|node| node.0).collect())
+pub(crate) fn entries(consensus: &Consensus) -> Vec<u64> {
+    consensus.read(|state| {
+        let ids = state.roll.tokens.keys();
+        ids.map(|id| id.parse().unwrap()).collect()
+    })
 }
 
 pub(crate) async fn propose_all(consensus: &Consensus, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        consensus.propose(member(number)).await.unwrap();
+        consensus.propose(entry(number)).await.unwrap();
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use leader::{CallFault, Config, Consensus, Identity, Peers, RaftId, Start, Voter};
-use protocol::registry::Command;
-use protocol::{ConventionId, Incarnation, NodeId, Stamp};
+use protocol::registry::{Command, KeyDigest, MemberCommand};
+use protocol::{ConventionId, NodeId, Stamp};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -232,7 +232,7 @@ impl Group {
         let proposed = async {
             loop {
                 for consensus in self.open.values() {
-                    let once = consensus.propose(member(number));
+                    let once = consensus.propose(entry(number));
                     if let Ok(Ok(_)) = timeout(Duration::from_secs(1), once).await {
                         return;
                     }
@@ -247,7 +247,7 @@ impl Group {
     /// Waits until all voters show the members with these numbers.
     pub(crate) async fn agree(&self, numbers: &[u64]) {
         wait("all show the same members", || {
-            self.open.values().all(|it| members(it) == numbers)
+            self.open.values().all(|it| entries(it) == numbers)
         })
         .await;
     }
@@ -273,20 +273,23 @@ pub(crate) fn identity(raft: u64) -> Identity {
     }
 }
 
-/// A command whose effect is that [`members`] shows `number`.
-pub(crate) fn member(number: u64) -> Command {
-    Command::MemberStarted {
-        node: NodeId(number),
-        name: format!("node-{number}"),
-        address: String::new(),
-        incarnation: Incarnation(number),
-        capabilities: "{}".to_owned(),
+/// A command whose effect is that [`entries`] shows `number`.
+pub(crate) fn entry(number: u64) -> Command {
+    Command::Member(MemberCommand::Issue {
+        id: format!("{number:020}"),
+        secret: KeyDigest::default(),
+        uses: 1,
+        expires: Stamp(u64::MAX),
+        by: "a test".to_owned(),
         stamp: Stamp(number),
-    }
+    })
 }
 
-pub(crate) fn members(consensus: &Consensus) -> Vec<u64> {
-    consensus.read(|state| state.members.keys().map(|node| node.0).collect())
+pub(crate) fn entries(consensus: &Consensus) -> Vec<u64> {
+    consensus.read(|state| {
+        let ids = state.roll.tokens.keys();
+        ids.map(|id| id.parse().unwrap()).collect()
+    })
 }
 
 pub(crate) fn ids<const N: usize>(raft_ids: [u64; N]) -> BTreeSet<RaftId> {

@@ -5,17 +5,17 @@ use std::time::Duration;
 use leader::{ProposeError, ReadError};
 use tokio::time::Instant;
 
-use crate::hub::{Fault, Group, PATIENCE, member, members, voter, wait};
+use crate::hub::{Fault, Group, PATIENCE, entries, entry, voter, wait};
 
 #[tokio::test(start_paused = true)]
 async fn three_voters_agree_and_the_others_name_the_leader() {
     let group = Group::of(3).await;
     for number in 0..30 {
-        group.open[&1].propose(member(number)).await.unwrap();
+        group.open[&1].propose(entry(number)).await.unwrap();
     }
     group.agree(&(0..30).collect::<Vec<_>>()).await;
     assert_eq!(group.leader().await, 1);
-    let refused = group.open[&2].propose(member(1001)).await.unwrap_err();
+    let refused = group.open[&2].propose(entry(1001)).await.unwrap_err();
     let ProposeError::Unavailable(unavailable) = refused else {
         panic!("{refused:?}");
     };
@@ -27,7 +27,7 @@ async fn a_lost_leader_costs_about_a_second() {
     let mut times = Vec::new();
     for _ in 0..10 {
         let mut group = Group::of(3).await;
-        group.open[&1].propose(member(1)).await.unwrap();
+        group.open[&1].propose(entry(1)).await.unwrap();
         assert_eq!(group.leader().await, 1);
         group.kill(1).await;
         times.push(group.propose_anywhere(2).await);
@@ -42,7 +42,7 @@ async fn a_lost_leader_costs_about_a_second() {
 #[tokio::test(start_paused = true)]
 async fn a_leader_in_the_minority_refuses_and_follows_when_it_is_back() {
     let group = Group::of(3).await;
-    group.open[&1].propose(member(1)).await.unwrap();
+    group.open[&1].propose(entry(1)).await.unwrap();
     for other in [2, 3] {
         group.hub.set_both(1, other, Some(Fault::Silent));
     }
@@ -55,7 +55,7 @@ async fn a_leader_in_the_minority_refuses_and_follows_when_it_is_back() {
         cut.elapsed()
     );
     assert_eq!(standing.borrow().leader, None);
-    let refused = group.open[&1].propose(member(9)).await.unwrap_err();
+    let refused = group.open[&1].propose(entry(9)).await.unwrap_err();
     let ProposeError::Unavailable(unavailable) = refused else {
         panic!("{refused:?}");
     };
@@ -80,7 +80,7 @@ async fn a_leader_in_the_minority_refuses_and_follows_when_it_is_back() {
 #[tokio::test(start_paused = true)]
 async fn a_leader_hands_over_when_it_steps_down() {
     let group = Group::of(3).await;
-    group.open[&1].propose(member(1)).await.unwrap();
+    group.open[&1].propose(entry(1)).await.unwrap();
     let begun = Instant::now();
     group.open[&1].step_down().await.unwrap();
     let leader = group.leader().await;
@@ -90,7 +90,7 @@ async fn a_leader_hands_over_when_it_steps_down() {
         "{:?}",
         begun.elapsed()
     );
-    group.open[&leader].propose(member(2)).await.unwrap();
+    group.open[&leader].propose(entry(2)).await.unwrap();
     group.agree(&[1, 2]).await;
     let refused = group.open[&1].step_down().await.unwrap_err();
     assert!(refused.to_string().contains("not the leader"), "{refused}");
@@ -119,14 +119,14 @@ async fn a_leader_that_nobody_can_take_over_from_leads_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_leader_is_replaced_on_a_real_clock_too() {
     let mut group = Group::of(3).await;
-    group.open[&1].propose(member(1)).await.unwrap();
+    group.open[&1].propose(entry(1)).await.unwrap();
     group.kill(1).await;
     let took = group.propose_anywhere(2).await;
     assert!(took < PATIENCE / 4, "{took:?}");
     group.agree(&[1, 2]).await;
     let leader = group.leader().await;
     wait("reads are fresh", || {
-        members(&group.open[&leader]) == [1, 2]
+        entries(&group.open[&leader]) == [1, 2]
     })
     .await;
     group.open[&leader].linearizable().await.unwrap();

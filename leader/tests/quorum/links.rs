@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::hub::{Fault, Group, member};
+use crate::hub::{Fault, Group, entry};
 
 /// Lets `seconds` pass and checks that voter 1 leads on in the same term.
 async fn leads_on(group: &Group, during: impl Fn(u64), seconds: u64) {
@@ -29,7 +29,7 @@ async fn a_flapping_follower_does_not_depose() {
     leads_on(&group, flap, 60).await;
     group.hub.set_both(1, 3, None);
     group.hub.set_both(2, 3, None);
-    group.open[&1].propose(member(1)).await.unwrap();
+    group.open[&1].propose(entry(1)).await.unwrap();
     group.agree(&[1]).await;
     assert_eq!(group.leader().await, 1);
 }
@@ -40,7 +40,7 @@ async fn a_follower_that_hears_nothing_but_can_speak_does_not_depose() {
         let group = Group::of(3).await;
         group.hub.set(1, 3, Some(fault));
         leads_on(&group, |_| {}, 20).await;
-        group.open[&1].propose(member(1)).await.unwrap();
+        group.open[&1].propose(entry(1)).await.unwrap();
         assert_eq!(group.open[&3].standing().borrow().leader, None);
         group.hub.set(1, 3, None);
         group.agree(&[1]).await;
@@ -70,7 +70,7 @@ async fn delayed_and_repeated_messages_change_nothing() {
         .set_both(1, 2, Some(Fault::Delayed(Duration::from_millis(40))));
     group.hub.set_both(1, 3, Some(Fault::Twice));
     for number in 0..40 {
-        group.open[&1].propose(member(number)).await.unwrap();
+        group.open[&1].propose(entry(number)).await.unwrap();
     }
     leads_on(&group, |_| {}, 5).await;
     group.agree(&(0..40).collect::<Vec<_>>()).await;

@@ -2,13 +2,13 @@
 
 use leader::{ChangeError, Consensus, ProposeError, RaftId, Start};
 
-use crate::hub::{Group, address, ids, member, members, voter, wait};
+use crate::hub::{Group, address, entries, entry, ids, voter, wait};
 
 #[tokio::test(start_paused = true)]
 async fn one_grows_to_three_and_shrinks_to_one_without_reopening() {
     let mut group = Group::of(1).await;
     for number in 0..60 {
-        group.open[&1].propose(member(number)).await.unwrap();
+        group.open[&1].propose(entry(number)).await.unwrap();
     }
     // The log behind the snapshot is purged by now: the others can only start from it.
     group.grow(2..=3).await;
@@ -23,7 +23,7 @@ async fn one_grows_to_three_and_shrinks_to_one_without_reopening() {
     group.open[&1].change_voters(ids([1])).await.unwrap();
     group.kill(2).await;
     group.kill(3).await;
-    group.open[&1].propose(member(60)).await.unwrap();
+    group.open[&1].propose(entry(60)).await.unwrap();
     let standing = group.open[&1].standing().borrow().clone();
     assert_eq!(standing.voters.into_keys().collect::<Vec<_>>(), [RaftId(1)]);
     assert!(standing.learners.is_empty());
@@ -35,7 +35,7 @@ async fn one_grows_to_three_and_shrinks_to_one_without_reopening() {
 async fn a_leader_that_is_removed_leaves_the_lead_to_the_others() {
     let mut group = Group::of(3).await;
     group.open[&1].change_voters(ids([2])).await.unwrap();
-    let refused = group.open[&1].propose(member(1)).await.unwrap_err();
+    let refused = group.open[&1].propose(entry(1)).await.unwrap_err();
     assert!(
         matches!(refused, ProposeError::Unavailable(_)),
         "{refused:?}"
@@ -44,17 +44,17 @@ async fn a_leader_that_is_removed_leaves_the_lead_to_the_others() {
     group.kill(3).await;
     group.propose_anywhere(2).await;
     assert!(group.open[&2].standing().borrow().leads);
-    assert_eq!(members(&group.open[&2]), [2]);
+    assert_eq!(entries(&group.open[&2]), [2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_voter_is_replaced_by_one_of_a_fresh_raft_id() {
     let mut group = Group::of(3).await;
-    group.open[&1].propose(member(1)).await.unwrap();
+    group.open[&1].propose(entry(1)).await.unwrap();
     group.kill(2).await;
     group.learn(4).await;
     group.open[&1].change_voters(ids([1, 3, 4])).await.unwrap();
-    group.open[&1].propose(member(2)).await.unwrap();
+    group.open[&1].propose(entry(2)).await.unwrap();
     group.agree(&[1, 2]).await;
     group.kill(1).await;
     group.propose_anywhere(3).await;
@@ -102,7 +102,7 @@ async fn changes_that_make_no_sense_are_refused() {
 async fn a_voter_with_a_new_address_is_reached_there() {
     let mut group = Group::of(3).await;
     group.kill(3).await;
-    group.open[&1].propose(member(1)).await.unwrap();
+    group.open[&1].propose(entry(1)).await.unwrap();
     let moved = Consensus::open(group.config(3, Start::Resume), group.plug(33)).await;
     group.put(33, moved.unwrap());
     let first = &group.open[&1];
