@@ -159,8 +159,13 @@ pub(crate) fn key_pair() -> &'static (String, String) {
     PAIR.get_or_init(fresh_pair)
 }
 
-/// Another key pair, that no node trusts.
-pub(crate) fn fresh_pair() -> (String, String) {
+/// A private key that no node trusts.
+#[must_use]
+pub fn foreign_key() -> String {
+    fresh_pair().0
+}
+
+fn fresh_pair() -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     let mut keygen = std::process::Command::new(crate::program::director());
     let made = keygen

@@ -68,6 +68,13 @@ pub enum Condition {
         /// All of them, in one event.
         texts: Vec<&'static str>,
     },
+    /// The node's log holds a text.
+    Logged {
+        /// Whose log.
+        by: Node,
+        /// The text.
+        text: &'static str,
+    },
     /// Somebody with this name waits for approval.
     Waits {
         /// Who is asked.
@@ -129,6 +136,13 @@ impl Condition {
                     texts.iter().all(|wanted| text.contains(wanted))
                 });
                 told.then_some(()).ok_or_else(|| shown(&events))
+            }
+            Self::Logged { by, text } => {
+                let log = scene.log(*by);
+                let last = log.lines().last().unwrap_or_default();
+                log.contains(text)
+                    .then_some(())
+                    .ok_or_else(|| last.to_owned())
             }
             Self::Waits { on, joiner } => {
                 let tokens = document(scene, *on, "cluster tokens list")?;
@@ -205,6 +219,7 @@ impl fmt::Display for Condition {
             } => write!(f, "{target} asked {literal} on {on} answers {reply}"),
             Self::Active { on, version } => write!(f, "{version} active as {on} sees it"),
             Self::Told { on, texts } => write!(f, "an event on {on} with {texts:?}"),
+            Self::Logged { by, text } => write!(f, "{text:?} in the log of {by}"),
             Self::Waits { on, joiner } => write!(f, "{joiner} waits for approval at {on}"),
         }
     }

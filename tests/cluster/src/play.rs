@@ -84,12 +84,25 @@ impl Scene {
         self.write(node, "convleader.cfg", &format!("{text}\n"));
     }
 
+    /// Starts a node that founds a convention although it is not alone in its list.
+    pub fn found(&self, node: Node) {
+        self.timeline.tell(format!("start {node} --found"));
+        {
+            let Cast {
+                processes,
+                watchdog,
+            } = &mut *self.cast();
+            processes[node.0].start(watchdog, &["--found"]);
+        }
+        self.wait(&Condition::Serves(node), "a founder serves");
+    }
+
     fn launch(&self, node: Node) {
         let Cast {
             processes,
             watchdog,
         } = &mut *self.cast();
-        processes[node.0].start(watchdog);
+        processes[node.0].start(watchdog, &[]);
     }
 
     fn join(&self, node: Node, at: Node) {

@@ -71,11 +71,12 @@ impl Process {
     }
 
     /// Starts the node's process in a group of its own; does not wait until it serves.
-    pub(crate) fn start(&mut self, watchdog: &mut Watchdog) {
+    pub(crate) fn start(&mut self, watchdog: &mut Watchdog, options: &[&str]) {
         assert!(!self.is_running(), "{} runs already", self.name);
         let open = || File::options().create(true).append(true).open(self.log());
         let child = self
             .command(&["start", "--foreground"])
+            .args(options)
             .env("DIRECTOR_LOG", log_filter())
             .stdin(Stdio::null())
             .stdout(open().unwrap())

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::application::{Application, key_pair};
 use crate::block::Block;
 use crate::condition::{Condition, Seen};
-use crate::name::Node;
+use crate::name::{A, Node};
 use crate::op::{Op, PATIENCE};
 use crate::process::{Process, listens_at};
 use crate::ran::Ran;
@@ -58,6 +58,31 @@ impl Scene {
             nodes,
             ..Plan::default()
         })
+    }
+
+    /// A convention of so many running nodes, founded by the first.
+    ///
+    /// # Panics
+    /// When it does not come together.
+    #[must_use]
+    pub fn convention(nodes: usize) -> Self {
+        let scene = Self::with(nodes);
+        scene.come_together();
+        scene
+    }
+
+    /// Starts the first node, lets all others join, and waits for the voters that there can be.
+    ///
+    /// # Panics
+    /// When they do not come together.
+    pub fn come_together(&self) {
+        self.play(&[Op::Start(A)]);
+        for node in self.nodes().skip(1) {
+            self.play(&[Op::Join { node, at: A }]);
+        }
+        let count = if self.nodes >= 3 { 3 } else { 1 };
+        let voters = Condition::Voters { on: A, count };
+        self.wait(&voters, "three willing members make three voters");
     }
 
     /// Lays out a plan; none of its nodes runs yet.
@@ -277,6 +302,13 @@ impl Scene {
     /// A node's Director directory.
     pub fn directory(&self, node: Node) -> PathBuf {
         self.cast().processes[node.0].folder().to_owned()
+    }
+
+    /// What a node has logged so far.
+    pub fn log(&self, node: Node) -> String {
+        let path = self.cast().processes[node.0].log();
+        let bytes = fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// A path in the scenario's folder.
