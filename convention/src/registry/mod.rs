@@ -134,6 +134,12 @@ impl Registry {
             Command::Extend {
                 hash, placement, ..
             } => self.extend(*hash, placement),
+            Command::Remember {
+                group,
+                history,
+                withdrawn,
+                ..
+            } => self.remember(group, history, withdrawn),
             Command::Member(command) => self.member(command),
             Command::Displace {
                 slot,

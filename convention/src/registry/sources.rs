@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use package::VersionKey;
 use protocol::definition::AutoUnload;
-use protocol::registry::{Outcome, Refusal, Source, SourceState, State};
+use protocol::registry::{
+    HISTORY_KEPT, HistoryEntry, Outcome, Refusal, Source, SourceState, State,
+};
 use protocol::{SlotId, SourceHash, Stamp};
 
 use super::Registry;
@@ -129,11 +131,67 @@ impl Registry {
         Outcome::Done
     }
 
+    /// Takes over what a backup knows of a group; again for one taken over before: nothing.
+    pub(super) fn remember(
+        &mut self,
+        name: &str,
+        history: &[HistoryEntry],
+        withdrawn: &BTreeSet<SourceHash>,
+    ) -> Outcome {
+        let group = self.group_mut(name);
+        if history
+            .first()
+            .is_some_and(|first| group.history.contains(first))
+        {
+            return Outcome::Stale;
+        }
+        group.history.splice(..0, history.iter().cloned());
+        let surplus = group.history.len().saturating_sub(HISTORY_KEPT);
+        group.history.drain(..surplus);
+        let active = group.active;
+        let left = withdrawn.iter().filter(|hash| Some(**hash) != active);
+        group.withdrawn.extend(left);
+        Outcome::Done
+    }
+
     pub(super) fn remove_source(&mut self, hash: SourceHash) {
         if let Some(source) = self.state.sources.remove(&hash) {
             self.group_mut(&source.group).reverted.remove(&hash);
         }
         self.state.slots.retain(|_, slot| slot.source != hash);
         self.reserve_names();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::registry::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_a_backup_remembers_comes_before_what_happened_since_and_once() {
+        let entry = |stamp, what: &str| HistoryEntry {
+            stamp: Stamp(stamp),
+            what: what.to_owned(),
+            hash: SourceHash([1; 32]),
+            version: None,
+            by: String::new(),
+            detail: String::new(),
+        };
+        let mut registry = Registry::new();
+        let remember = Command::Remember {
+            group: "foo".to_owned(),
+            history: vec![entry(1, "loaded"), entry(2, "active")],
+            withdrawn: BTreeSet::from([SourceHash([2; 32])]),
+            stamp: Stamp(9),
+        };
+        registry.group_mut("foo").history.push(entry(8, "restored"));
+        assert_eq!(registry.apply(&remember), Outcome::Done);
+        assert_eq!(registry.apply(&remember), Outcome::Stale);
+        let group = &registry.state().groups["foo"];
+        let stamps: Vec<_> = group.history.iter().map(|entry| entry.stamp.0).collect();
+        assert_eq!(stamps, [1, 2, 8]);
+        assert!(group.withdrawn.contains(&SourceHash([2; 32])));
     }
 }

@@ -19,6 +19,9 @@ pub use members::{
     Removal, Roll, Token,
 };
 
+mod outcome;
+pub use outcome::{Outcome, Refusal};
+
 /// Version of [`State`] and [`Command`] in snapshots and log entries. 1: the first.
 pub const REGISTRY_VERSION: u16 = 1;
 
@@ -410,6 +413,17 @@ pub enum Command {
         /// When.
         stamp: Stamp,
     },
+    /// What a backup knows of a group besides its sources comes back.
+    Remember {
+        /// The group.
+        group: String,
+        /// Its history, put before what has happened since.
+        history: Vec<HistoryEntry>,
+        /// Sources that a rollback had left.
+        withdrawn: BTreeSet<SourceHash>,
+        /// When.
+        stamp: Stamp,
+    },
     /// The membership changes.
     Member(MemberCommand),
     /// An operator stops a slot, or lets it start again.
@@ -431,144 +445,6 @@ pub enum Command {
         reason: String,
         /// When.
         stamp: Stamp,
-    },
-}
-
-/// What a command did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// It is done.
-    Done,
-    /// A rollout began.
-    Began {
-        /// Its id.
-        rollout: RolloutId,
-    },
-    /// The source is active already; nothing changed.
-    AlreadyActive,
-    /// The source is loaded but not active, and was not made so.
-    AlreadyLoaded,
-    /// Nothing changed, because the command is about something past.
-    Stale,
-    /// A raft id was taken.
-    RaftId(u64),
-    /// The registry refuses.
-    Refused(Refusal),
-    /// The rollout that the request began is over: what a repeat of the request is told.
-    Ended {
-        /// The rollout.
-        rollout: RolloutId,
-        /// The source that was active.
-        from: Option<SourceHash>,
-        /// The source that became active, or would have.
-        to: Option<SourceHash>,
-        /// Why it did not; `None`: it did.
-        failure: Option<String>,
-    },
-}
-
-/// Why the registry refuses a command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// The group has a rollout in progress.
-    #[error("group `{group}` has a rollout in progress")]
-    Busy {
-        /// The group.
-        group: String,
-    },
-    /// Another group owns the global name.
-    #[error("global name `{name}` belongs to group `{owner}`")]
-    NameTaken {
-        /// The name.
-        name: String,
-        /// Its group.
-        owner: String,
-    },
-    /// No such source.
-    #[error("source {hash} is not loaded")]
-    UnknownSource {
-        /// The hash.
-        hash: SourceHash,
-    },
-    /// The source belongs to another group.
-    #[error("source {hash} is loaded as group `{group}`")]
-    OtherGroup {
-        /// The hash.
-        hash: SourceHash,
-        /// Its group.
-        group: String,
-    },
-    /// There is nothing to go back to.
-    #[error("group `{group}` has no other loaded version to go back to")]
-    NoOtherVersion {
-        /// The group.
-        group: String,
-    },
-    /// The source drains.
-    #[error("source {hash} is being unloaded")]
-    Draining {
-        /// The hash.
-        hash: SourceHash,
-    },
-    /// No such member.
-    #[error("no member `{node}` is known")]
-    UnknownMember {
-        /// The member.
-        node: NodeId,
-    },
-    /// The member was removed; its id is never used again.
-    #[error("member `{node}` was removed from the convention")]
-    RemovedMember {
-        /// The member.
-        node: NodeId,
-    },
-    /// The id belongs to a member with another key.
-    #[error("the id `{node}` belongs to a member with another key")]
-    IdTaken {
-        /// That member.
-        node: NodeId,
-    },
-    /// The key belongs to another member.
-    #[error("the key of the joiner belongs to member `{node}` already")]
-    KeyTaken {
-        /// That member.
-        node: NodeId,
-    },
-    /// No such join token, or it was revoked.
-    #[error("join token `{id}` is not known")]
-    UnknownToken {
-        /// Its id.
-        id: String,
-    },
-    /// The join token was used as often as it may.
-    #[error("join token `{id}` has been used as often as it may")]
-    TokenUsed {
-        /// Its id.
-        id: String,
-    },
-    /// The join token is too old.
-    #[error("join token `{id}` has expired")]
-    TokenExpired {
-        /// Its id.
-        id: String,
-    },
-    /// Nobody has approved the joiner.
-    #[error("the joiner with key `{key}` waits for approval")]
-    NotApproved {
-        /// Its key.
-        key: KeyDigest,
-    },
-    /// The number of voters cannot be that.
-    #[error("a convention has 3 or 5 voters, not {wanted}")]
-    Voters {
-        /// What was asked.
-        wanted: u8,
-    },
-    /// The rollout is not in a step that allows it.
-    #[error("rollout {rollout} is not in a step that allows this")]
-    WrongStep {
-        /// The rollout.
-        rollout: RolloutId,
     },
 }
 
