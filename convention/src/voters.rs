@@ -89,7 +89,10 @@ pub fn next_change<Id: Copy + Ord>(
     let worth = voters.len() >= electorate.voters.len() || goal.len() <= voters.len();
     if changes && worth && !voters.is_empty() {
         let is_live = |id: &Id| {
-            let node = electorate.voters.get(id).or(electorate.learners.get(id));
+            let node = electorate
+                .voters
+                .get(id)
+                .or_else(|| electorate.learners.get(id));
             node.and_then(|node| members.get(node))
                 .is_some_and(|member| member.is_up)
         };

@@ -198,7 +198,7 @@ proptest::proptest! {
                     assert_eq!(ids.len() % 2, 1, "an even number: {ids:?}");
                     assert!(ids.len() <= wanted);
                     let old = std::mem::take(&mut electorate.voters);
-                    let known = |id| old.get(id).or(electorate.learners.get(id)).copied();
+                    let known = |id| old.get(id).or_else(|| electorate.learners.get(id)).copied();
                     let new: BTreeMap<u64, NodeId> =
                         ids.iter().map(|id| (*id, known(id).unwrap())).collect();
                     for side in [&old, &new] {

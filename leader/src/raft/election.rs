@@ -25,6 +25,9 @@ use super::types::{Membership, RaftId, TypeConfig, Voter};
 /// How much longer a voter waits that was told that it is none any more.
 const REMOVED_FACTOR: u32 = 16;
 
+/// How long the second half of a change of the voters may take before the leader sees to it.
+const CHANGE_LIMIT: Duration = Duration::from_secs(1);
+
 /// The task behind heartbeats, elections and [`Standing`].
 pub(crate) struct Driver<R: AsyncRuntime> {
     pub(crate) raft: Raft<TypeConfig<R>>,
@@ -43,6 +46,8 @@ struct Round<I> {
     draw: Duration,
     removed: bool,
     heartbeat_at: Option<I>,
+    /// Since when this node leads and the voters are half changed.
+    joint_since: Option<I>,
 }
 
 type Metrics = RaftServerMetrics<RaftId, Voter>;
@@ -56,6 +61,7 @@ impl<R: AsyncRuntime> Driver<R> {
             draw: self.timing.draw::<R>(),
             removed: false,
             heartbeat_at: None,
+            joint_since: None,
         };
         loop {
             let metrics = changes.borrow_and_update().clone();
@@ -94,6 +100,7 @@ impl<R: AsyncRuntime> Driver<R> {
         }
         if round.heartbeat_at.take().is_some() {
             // Who has just lost the lead is not the first to ask for it again.
+            round.joint_since = None;
             round.since = R::Instant::now() + self.timing.silence();
         }
         if !membership.voter_ids().any(|voter| voter == self.ours.raft) {
@@ -127,6 +134,7 @@ impl<R: AsyncRuntime> Driver<R> {
         if membership.nodes().all(|(raft, _)| *raft == self.ours.raft) {
             return None;
         }
+        self.end_change(membership, round);
         let now = R::Instant::now();
         let interval = Duration::from_millis(self.timing.heartbeat_ms);
         let at = round.heartbeat_at.unwrap_or(now);
@@ -141,6 +149,28 @@ impl<R: AsyncRuntime> Driver<R> {
         let next = (at + interval).max(now);
         round.heartbeat_at = Some(next);
         Some(next)
+    }
+
+    /// Ends a change of the voters that an earlier leader, or a caller that went away, left half
+    /// done.
+    fn end_change(&self, membership: &Membership, round: &mut Round<R::Instant>) {
+        let [_, .., goal] = membership.membership().get_joint_config().as_slice() else {
+            round.joint_since = None;
+            return;
+        };
+        let since = *round.joint_since.get_or_insert_with(R::Instant::now);
+        if since.elapsed() < CHANGE_LIMIT {
+            return;
+        }
+        round.joint_since = None;
+        let (raft, goal) = (self.raft.clone(), goal.clone());
+        // Whoever changes them at the same time is refused, or this is; both lead to an end.
+        drop(R::spawn(async move {
+            let change = raft.change_membership(goal, false);
+            if let Ok(ended) = R::timeout(CHANGE_LIMIT, change).await {
+                tracing::info!(ended = ended.is_ok(), "change of voters taken up");
+            }
+        }));
     }
 
     /// When the leader that this node hears will count as silent.

@@ -75,26 +75,13 @@ impl<R: AsyncRuntime> Consensus<R> {
     }
 
     /// Makes exactly `voters` vote, in one joint change. Who comes in must be a learner; who goes
-    /// out gets the log no more.
+    /// out gets the log no more. A change that a leader left half done is ended by the next one.
     ///
     /// # Errors
     /// [`ChangeError`].
     pub async fn change_voters(&self, voters: BTreeSet<RaftId>) -> Result<Index, ChangeError> {
         self.change(self.raft.change_membership(voters, false))
             .await
-    }
-
-    /// Ends a change of voters that an earlier leader began; without one, changes nothing.
-    ///
-    /// # Errors
-    /// [`ChangeError`].
-    pub async fn finish_change(&self) -> Result<(), ChangeError> {
-        let metrics = self.raft.server_metrics().borrow().clone();
-        let configs = metrics.membership_config.membership().get_joint_config();
-        if let [_, .., goal] = configs.as_slice() {
-            self.change_voters(goal.clone()).await?;
-        }
-        Ok(())
     }
 
     /// Sends a learner no more of the log.

@@ -13,9 +13,11 @@ use super::types::{RaftId, Voter};
 pub struct Standing {
     /// The leader; none while none is heard.
     pub leader: Option<Voter>,
-    /// Whether this node leads, and a majority of the voters answers it.
+    /// Whether this node leads, and a majority of the voters has answered it within the election
+    /// time-out: an old leader may still say so for that long while a new one leads already.
     pub leads: bool,
-    /// The term, which moves with each election.
+    /// The term, which never falls. Only together with the leader it names a leadership: openraft
+    /// lets one leader follow another in the same term.
     pub term: u64,
     /// The voters; while they are being changed those of both sides.
     pub voters: BTreeMap<RaftId, Voter>,

@@ -240,7 +240,7 @@ impl Group {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, proposed).await.expect("somebody leads");
+        timeout(PATIENCE, proposed).await.unwrap();
         begun.elapsed()
     }
 

@@ -22,7 +22,7 @@ async fn leads_on(group: &Group, during: impl Fn(u64), seconds: u64) {
 async fn a_flapping_follower_does_not_depose() {
     let group = Group::of(3).await;
     let flap = |step: u64| {
-        let fault = (step / 13 % 2 == 0).then_some(Fault::Silent);
+        let fault = (step / 13).is_multiple_of(2).then_some(Fault::Silent);
         group.hub.set_both(1, 3, fault);
         group.hub.set_both(2, 3, fault);
     };

@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test ends at what it does not expect"
 )]
@@ -16,3 +15,5 @@ mod links;
 mod members;
 
 mod restart;
+
+mod storm;

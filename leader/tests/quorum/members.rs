@@ -1,8 +1,11 @@
 //! Growing, shrinking and replacing voters while the same consensus stays open.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use leader::{ChangeError, Consensus, ProposeError, RaftId, Start};
 
-use crate::hub::{Group, address, entries, entry, ids, voter, wait};
+use crate::hub::{Fault, Group, address, entries, entry, ids, voter, wait};
 
 #[tokio::test(start_paused = true)]
 async fn one_grows_to_three_and_shrinks_to_one_without_reopening() {
@@ -115,4 +118,34 @@ async fn a_voter_with_a_new_address_is_reached_there() {
         (known.node, known.address.as_str()),
         (voter(3).node, "voter-33")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_a_leader_left_half_done_is_ended_by_the_next() {
+    let mut group = Group::of(3).await;
+    group.learn(4).await;
+    for other in [2, 3, 4] {
+        group
+            .hub
+            .set(other, 1, Some(Fault::Delayed(Duration::from_millis(200))));
+    }
+    let first = Arc::clone(&group.open[&1]);
+    let change = tokio::spawn(async move { first.change_voters(ids([2, 3, 4])).await });
+    for other in [2, 3, 4] {
+        let mut standing = group.open[&other].standing();
+        let half = standing.wait_for(|it| it.voters.len() == 4);
+        half.await.unwrap();
+    }
+    group.open[&1].shutdown().await;
+    assert!(change.await.unwrap().is_err());
+    group.kill(1).await;
+    wait("the change is ended", || {
+        group.open.values().all(|it| {
+            let standing = it.standing().borrow().clone();
+            standing.voters.keys().copied().eq([2, 3, 4].map(RaftId))
+        })
+    })
+    .await;
+    group.propose_anywhere(1).await;
+    group.agree(&[1]).await;
 }
