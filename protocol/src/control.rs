@@ -431,6 +431,18 @@ pub enum Request {
         /// The group.
         group: String,
     },
+    /// Read a group's definition from a dictionary as in a `.tli`, without variables.
+    ReadDefinition {
+        /// The group.
+        group: String,
+        /// The dictionary, a literal.
+        text: String,
+    },
+    /// Wait until what is loaded and active is another than `known` stands for.
+    AwaitActivation {
+        /// The mark of the last answer; `None`: answer at once.
+        known: Option<String>,
+    },
     /// Something about the convention as a whole.
     Cluster(ClusterRequest),
     /// Stop the node.
@@ -518,6 +530,18 @@ pub enum Response {
     History {
         /// Oldest first.
         entries: Vec<HistoryEntry>,
+    },
+    /// The definition that was read.
+    Definition {
+        /// As a load takes it.
+        definition: GroupDefinition,
+        /// What to know (keys that nothing reads).
+        notes: Vec<String>,
+    },
+    /// What is loaded and active now.
+    Activation {
+        /// Stands for it; to be given back as `known`. The same after a minute without a change.
+        mark: String,
     },
     /// The answer about the convention.
     Cluster(ClusterResponse),

@@ -1,6 +1,8 @@
-"""The Director from Python: ``DirectorControl``, and what logging configurations import.
+"""The Director from Python: its actor, ``DirectorControl``, and what logging configurations import.
 
 ``python -m thespian.director COMMAND ARGUMENTS`` is the program ``director`` by its old name.
+``createActor('thespian.director', globalName='Director')`` finds the actor ``Director``; the
+messages that it takes are told by the methods of that class.
 Not here: the commands themselves; the program has them.
 """
 
@@ -10,10 +12,12 @@ import logging
 import os
 import subprocess
 import sys
-from datetime import datetime
 from typing import Any, Dict, List, Optional
 
+from thespian.system.director_actor import Director, no_role, role_address
 from thespian.system.errors import ActorSystemFailure, ActorSystemStartupFailure
+
+__all__ = ["ActorAddressLogFilter", "Director", "DirectorControl"]
 
 DIRECTORY_VARIABLE = "THESPIAN_DIRECTOR_DIR"
 DEFAULT_DIRECTORY = "/opt/thespian/director"
@@ -159,17 +163,9 @@ class DirectorControl:
         except (ActorSystemFailure, ActorSystemStartupFailure) as error:
             found, why = [], str(error)
         if found:
-            return _role_address(found[0], role)
+            return role_address(found[0], role)
         if not silent:
-            failure = {
-                "DirectorResponse": "RoleAddress",
-                "ActorAddress": None,
-                "Role": role,
-                "SourceHash": None,
-                "Group": group,
-                "ActorClass": None,
-                "Success": False,
-            }
+            failure = no_role(role, group)
             sys.stderr.write("RoleAddress ERROR: %s%s\n" % (failure, " (%s)" % why if why else ""))
         return None
 
@@ -184,23 +180,6 @@ class DirectorControl:
         if answer.get("answer") != "resolved":
             raise ActorSystemFailure(str(answer.get("message") or answer))
         return [match for match in answer["matches"] if match["kind"] == "role" and match["actor"]]
-
-
-def _role_address(match: Dict[str, Any], role: str) -> Dict[str, Any]:
-    from thespian.system import address
-
-    started = match.get("started")
-    return {
-        "DirectorResponse": "RoleAddress",
-        "Success": True,
-        "Group": match["group"],
-        "SourceHash": match["source"],
-        "ActorClass": match["class"],
-        "Role": role,
-        "ActorAddress": address.from_hex(match["actor"]),
-        "RoleAddress": address.restore_role(match["group"], role),
-        "StartTime": None if started is None else datetime.fromtimestamp(started / 1000),
-    }
 
 
 def _stream(stream: Any) -> Optional[int]:

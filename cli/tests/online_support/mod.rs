@@ -72,6 +72,34 @@ impl Host {
         serde_json::from_str(&self.done(&format!("--json {line}"))).unwrap()
     }
 
+    /// Runs a Python program that uses the node, whose port is in `PORT`, and wants it to end
+    /// well; what it printed.
+    pub(crate) fn program(&self, text: &str) -> String {
+        let program = self.write("program.py", text);
+        let output = std::process::Command::new("python3")
+            .arg(program)
+            .current_dir(self.path(""))
+            .env(
+                "PYTHONPATH",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../python"),
+            )
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("THESPIAN_DIRECTOR_DIR", self.path("dir"))
+            .env("DIRECTOR_BIN", env!("CARGO_BIN_EXE_director"))
+            .env("PORT", self.port())
+            .output();
+        let ran = self.ran(output.unwrap());
+        assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+        ran.stdout
+    }
+
+    /// The admin port of the node that runs now.
+    pub(crate) fn port(&self) -> String {
+        let record: serde_json::Value =
+            serde_json::from_slice(&self.read("dir/state/node.pid")).unwrap();
+        record["port"].to_string()
+    }
+
     /// The process of the node that runs now.
     pub(crate) fn pid(&self) -> Option<i32> {
         let text = std::fs::read_to_string(self.path("dir/state/node.pid")).ok()?;

@@ -9,6 +9,7 @@
 //! Not here: decisions (`convention`, `package`), connections (`router`), processes (`hosting`).
 
 mod boot;
+mod director_actor;
 pub use boot::{Agent, Options, StartError};
 
 mod identity;

@@ -60,6 +60,8 @@ class Runtime:
         self.source = bytes.fromhex(origin["source"]) if "source" in origin else wire.NO_SOURCE
         self.trace = wire.NO_TRACE
         self._node = address.allot(self.incarnation, 1)._key
+        # Of the frame whose message is being handled; None: it came from the actor itself.
+        self.header: Optional[wire.Header] = None
         self.link = link.Link(sock, self._on_control)
         self.reader = reading.Reader(self.own, self.incarnation, self.source, rule)
         # Messages to oneself, and what the runtime itself has to tell its actor.

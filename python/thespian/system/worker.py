@@ -225,7 +225,9 @@ class Worker:
             else:
                 sender = address.restore_address(key)
             self._link.held = payload
+            ref.header = header
             self._handle(message, sender, header)
+            ref.header = None
             self._link.held = None
         ref.trace = wire.NO_TRACE
         self._link.handled(counted)

@@ -16,6 +16,7 @@ use protocol::{ActorId, SourceHash};
 
 use super::{Answer, refused};
 use crate::agent::actors::Birth;
+use crate::agent::director_actor;
 use crate::agent::node::Node;
 use crate::agent::sources::has_module;
 use crate::router::{Caller, CallerKind, Rights};
@@ -52,6 +53,9 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
             .read(|state| find_name(state, name, None).is_some())
         {
             return Some(Announced::Named(name.clone()));
+        }
+        if director_actor::is_meant(request) {
+            return Some(director(node));
         }
     }
     let is_actor = from.kind == CallerKind::Actor;
@@ -93,6 +97,29 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
             Some(Announced::Impossible(failure))
         }
     }
+}
+
+/// Announces the Director when it is looked for and does not run.
+pub(super) fn announce_director(node: &Arc<Node>, request: &Request) -> Option<Announced> {
+    let sought = matches!(request, Request::Resolve { .. }) && director_actor::is_meant(request);
+    let named = || {
+        let name = director_actor::NAME;
+        node.actors.named(name).is_some()
+            || node
+                .replica
+                .read(|state| find_name(state, name, None).is_some())
+    };
+    (sought && !named()).then(|| director(node))
+}
+
+fn director(node: &Arc<Node>) -> Announced {
+    let birth = match director_actor::birth(node) {
+        Ok(birth) => birth,
+        Err(failure) => return Announced::Impossible(failure),
+    };
+    let token = hex::encode(rand::random::<[u8; 16]>());
+    node.announce(&birth, &token);
+    Announced::Birth(Box::new(birth), token)
 }
 
 /// Brings an announced actor up; answers when it stands.

@@ -6,6 +6,7 @@ use leader::reconcile::{OrderError, ProposeFailure};
 use protocol::control::{ErrorCode, FailureCode, Request, RequestError, Response};
 use tokio::sync::oneshot;
 
+use super::director_actor;
 use super::node::Node;
 use crate::router::{Caller, CallerKind, Responder, Rights};
 use crate::store::{Arrived, StoreError};
@@ -45,10 +46,16 @@ pub(super) fn begin(node: &Arc<Node>, asked: Asked) {
     }
     // An announced actor must be known before the next frame of its creator is routed.
     let birth = create::announce(node, &from, &request);
+    let sought = create::announce_director(node, &request);
     let node = Arc::clone(node);
     let tracker = node.tasks.clone();
     tracker.spawn(async move {
         let answering = async {
+            if let Some(sought) = sought
+                && let Err(failure) = create::bring_up(&node, sought).await
+            {
+                tracing::warn!(%failure, "the Director does not start");
+            }
             match birth {
                 Some(birth) => create::bring_up(&node, birth).await,
                 None => answer(&node, &from, request, upload).await,
@@ -77,6 +84,10 @@ async fn answer(
         Request::DeadLetters => {
             let (total, kept) = node.router.dead_letters().await;
             Ok(Response::DeadLetters { total, kept })
+        }
+        Request::ReadDefinition { group, text } => director_actor::read_definition(&group, &text),
+        Request::AwaitActivation { known } => {
+            Ok(director_actor::await_activation(node, known.as_deref()).await)
         }
         Request::Shutdown => {
             tracing::info!(pid = from.pid, uid = from.uid, "shutdown was asked for");
@@ -145,7 +156,7 @@ fn allowed(asked: &Asked) -> Result<(), RequestError> {
             client: Some(_),
             ..
         }
-    );
+    ) && !director_actor::is_meant(&asked.request);
     if asked.from.rights == Rights::Operate || (open && !own_classes) {
         return Ok(());
     }
@@ -191,7 +202,7 @@ fn internal(message: &str) -> RequestError {
     }
 }
 
-fn refused(message: impl Into<String>, hint: Option<&str>) -> RequestError {
+pub(super) fn refused(message: impl Into<String>, hint: Option<&str>) -> RequestError {
     RequestError {
         code: ErrorCode::Refused,
         message: message.into(),
