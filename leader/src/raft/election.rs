@@ -131,7 +131,8 @@ impl<R: AsyncRuntime> Driver<R> {
         round: &mut Round<R::Instant>,
     ) -> Option<R::Instant> {
         round.removed = false;
-        if membership.nodes().all(|(raft, _)| *raft == self.ours.raft) {
+        let me = self.ours.raft;
+        if membership.nodes().all(|(raft, _)| *raft == me) || self.has_left(membership) {
             return None;
         }
         self.end_change(membership, round);
@@ -149,6 +150,13 @@ impl<R: AsyncRuntime> Driver<R> {
         let next = (at + interval).max(now);
         round.heartbeat_at = Some(next);
         Some(next)
+    }
+
+    /// Whether this leader is no voter any more, and the change that says so is committed: from
+    /// then on it is silent, and the others elect one of theirs.
+    fn has_left(&self, membership: &Membership) -> bool {
+        let votes = membership.voter_ids().any(|it| it == self.ours.raft);
+        !votes && self.raft.data_metrics().borrow().last_applied >= *membership.log_id()
     }
 
     /// Ends a change of the voters that an earlier leader, or a caller that went away, left half

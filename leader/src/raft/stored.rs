@@ -16,6 +16,7 @@ use redb::backends::InMemoryBackend;
 
 use super::file::{FILE_VERSION, Identity, RaftFile};
 use super::machine::Machine;
+use super::message::{self, Rpc};
 use super::snapshot::{self, Image};
 use super::types::{Entry, LogId, RaftId, Vote, Voter};
 
@@ -181,4 +182,48 @@ async fn a_snapshot_of_another_epoch_is_never_installed() {
     assert!(refused.contains("epoch 0"), "{refused}");
     assert!(other.replica().read(|state| state.convention.is_none()));
     assert!(other.get_current_snapshot().await.unwrap().is_none());
+}
+
+#[test]
+fn bytes_of_messages_are_pinned_and_foreign_ones_are_refused() {
+    let poll = Rpc::<TokioRuntime>::Poll {
+        last: Some(log_id(300)),
+    };
+    let bytes = message::ask(identity(0), RaftId(2), &poll).unwrap();
+    // Convention, epoch, to, from, length; then the rpc.
+    let convention = "09".repeat(16);
+    let golden = format!(
+        "4452010023000000{convention}0002010f4452{REGISTRY_VERSION:02x}0007000000{poll}",
+        poll = "03010301fb2c01",
+    );
+    assert_eq!(hex(&bytes), golden);
+
+    let theirs = Identity {
+        raft: RaftId(2),
+        ..identity(0)
+    };
+    let (from, _) = message::read::<TokioRuntime>(theirs, &bytes).unwrap();
+    assert_eq!(from, RaftId(1));
+    let refused = |ours| {
+        let read = message::read::<TokioRuntime>(ours, &bytes);
+        read.map(|_| ()).unwrap_err().to_string()
+    };
+    let other = refused(identity(0));
+    assert!(
+        other.contains("raft id 1, the message is for raft id 2"),
+        "{other}"
+    );
+    let recovered = refused(Identity {
+        recovery_epoch: 1,
+        ..theirs
+    });
+    assert!(
+        recovered.contains("epoch 1, raft id 2, the message"),
+        "{recovered}"
+    );
+    let foreign = refused(Identity {
+        convention: ConventionId([8; 16]),
+        ..theirs
+    });
+    assert!(foreign.contains("must join anew"), "{foreign}");
 }

@@ -51,6 +51,24 @@ async fn a_leader_that_is_removed_leaves_the_lead_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_is_replaced_and_stays_open_does_not_hold_the_others_up() {
+    let mut group = Group::of(3).await;
+    group.learn(4).await;
+    let changed = group.open[&1].change_voters(ids([2, 3, 4])).await;
+    changed.unwrap();
+    let took = group.propose_anywhere(1).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    wait("the one that left shows it", || {
+        !group.open[&1].standing().borrow().leads
+    })
+    .await;
+    let left = group.open.remove(&1).unwrap();
+    group.agree(&[1]).await;
+    assert_ne!(group.leader().await, 1);
+    left.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dead_voter_is_replaced_by_one_of_a_fresh_raft_id() {
     let mut group = Group::of(3).await;
     group.open[&1].propose(entry(1)).await.unwrap();
