@@ -320,5 +320,6 @@ fn remote(node: NodeId, used: Moment) -> Box<Remote> {
         node,
         used,
         n_queued: 0,
+        n_uncredited: 0,
     })
 }

@@ -73,6 +73,7 @@ impl Core {
         let wanted = link.n_waiting() > 0;
         self.stats.unknown += n_lost;
         for ((_, target), open) in uncredited {
+            self.take_off_way(open.to, open.messages);
             self.owe_back(open.from, target, open.messages, open.bytes);
         }
         tickets.into_iter().for_each(|t| self.end_flush(t));

@@ -82,8 +82,11 @@ impl Net {
         }
     }
 
-    /// The node is lost; the others hear of it.
+    /// The node is lost; the others hear of it. What it had passed on to processes is theirs.
     pub(super) fn lose(&mut self, n: usize) {
+        for process in 0..self.worlds[n].processes.len() {
+            self.worlds[n].write_all(process);
+        }
         for other in 0..self.worlds.len() {
             self.down(n, other);
         }
