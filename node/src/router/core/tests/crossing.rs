@@ -1,5 +1,6 @@
 //! What a peer may not send over a link, and what it costs it.
 
+use proptest::prelude::*;
 use protocol::{
     ActorId, Flags, Frame, FrameKind, Header, Incarnation, PayloadKind, RoleId, TargetKind,
 };
@@ -31,12 +32,11 @@ fn bytes(frame: &Frame) -> Vec<u8> {
 fn give(net: &mut Net, batch: Vec<u8>) -> Option<String> {
     let node = node(0);
     net.worlds[1].event(Event::LinkBytes { node, batch });
-    let told = net.worlds[1].told.drain(..);
-    let broken = told.filter_map(|event| match event {
+    let mut told = net.worlds[1].told.drain(..).rev();
+    told.find_map(|event| match event {
         AgentEvent::LinkBroken { reason, .. } => Some(reason),
         _ => None,
-    });
-    broken.last()
+    })
 }
 
 fn net() -> (Net, Place) {
@@ -201,4 +201,27 @@ fn a_large_message_crosses_alone_and_whole() {
     net.send(sender, target, Flags::default(), 90_000);
     net.calm();
     assert_eq!(net.got(target), [90_000]);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_over_a_link_leave_the_others_alone(
+        kind in 0..14_u8,
+        at in 4..112_usize,
+        patch in proptest::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let (mut net, target) = net();
+        let other = net.client(2);
+        let mut batch = bytes(&message(&net, target));
+        batch[5] = kind;
+        for (place, byte) in batch.iter_mut().skip(at).zip(patch) {
+            *place = byte;
+        }
+        give(&mut net, batch);
+        net.calm();
+        let before = net.got(target).len();
+        net.tell(other, target);
+        net.calm();
+        prop_assert_eq!(net.got(target).len(), before + 1);
+    }
 }

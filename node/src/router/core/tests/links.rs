@@ -446,7 +446,7 @@ fn a_flush_waits_for_the_other_router_or_the_end_of_the_link() {
 }
 
 #[test]
-fn a_million_clients_elsewhere_leave_nothing_behind() {
+fn thousands_of_clients_elsewhere_leave_nothing_behind() {
     let mut net = Net::joined(2, &small());
     let target = net.actor(1);
     for _ in 0..40 {
@@ -464,8 +464,10 @@ fn a_million_clients_elsewhere_leave_nothing_behind() {
     }
     let most = net.worlds[1].core.stats().proxies;
     assert!(most <= 1_000, "{most}");
-    (0..10).for_each(|_| net.pass_ms(1_000));
-    net.settle();
+    for _ in 0..10 {
+        net.pass_ms(1_000);
+        net.settle();
+    }
     assert_eq!(net.worlds[1].core.stats().proxies, 0);
     assert_eq!(net.worlds[0].core.stats().proxies, 0);
     assert_eq!(net.worlds[0].core.poll_timeout(), None);
@@ -518,4 +520,22 @@ fn an_actor_placed_elsewhere_is_reached_there() {
     net.calm();
     assert_eq!(net.got((1, target)), [3]);
     assert_eq!(net.worlds[2].core.stats().arrived, 0);
+}
+
+#[test]
+fn a_lost_node_that_is_a_member_again_is_written_to() {
+    let mut net = Net::new(2, &small());
+    let (sender, target) = (net.client(0), net.actor(1));
+    let (run, lost) = (run_of(1), node(1));
+    let reason = "its lease has ended".to_owned();
+    net.worlds[0].event(Event::LinkLost { node: lost, reason });
+    net.tell(sender, target);
+    assert_eq!(net.worlds[0].core.stats().dead_letters, 1);
+    net.worlds[0].event(Event::Peers(vec![]));
+    net.worlds[0].event(Event::Peers(vec![(run, lost)]));
+    net.tell(sender, target);
+    assert_eq!(
+        (wants(&net, 0), net.worlds[0].core.stats().dead_letters),
+        (1, 1)
+    );
 }
