@@ -175,6 +175,8 @@ refusal_codes! {
     BadRequest = 18;
     /// The request has to go to the leader.
     NotLeader = 19;
+    /// The request was begun, and whether it was carried out is not known.
+    Unknown = 20;
 }
 
 /// What comes back for a request: the response, or why there is none.

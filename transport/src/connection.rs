@@ -91,6 +91,12 @@ impl Connection {
         Self(Arc::new(established))
     }
 
+    /// Whether both are the same connection.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whom the peer's certificate names; `None` for a joiner.
     #[must_use]
     pub fn peer(&self) -> Option<&PeerIdentity> {

@@ -7,7 +7,7 @@ use protocol::control::Reach;
 use serde_json::{Value, json};
 
 use super::{Context, Outcome};
-use crate::online::{Daemon, Refreshed, Started, refresh, start};
+use crate::online::{Daemon, Refreshed, Started, refresh, start, start_or_found};
 use crate::printer::Report;
 use crate::{Exit, Failure};
 
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Run in this process until a signal or `director shutdown`; the log goes to stderr
     #[arg(long)]
     foreground: bool,
+    /// Found a convention here even where `convleader.cfg` lists other nodes
+    #[arg(long)]
+    found: bool,
     /// The admin port that the caller expects; must be that of `adminport.cfg`
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
@@ -33,14 +36,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     if args.detached {
         let settings = context.settings()?;
-        let daemon = Daemon::new(context.directory.clone(), settings);
+        let daemon = Daemon::new(context.directory.clone(), settings).founding(args.found);
         return daemon.run_detached().map(|()| Exit::Done);
     }
     check_settings(args, context)?;
     if args.foreground || args.word.is_some() {
-        return foreground(context);
+        return foreground(context, args.found);
     }
-    let started = start(context, Exit::Failed)?;
+    let started = start_or_found(context, Exit::Failed, args.found)?;
     report(context, started)
 }
 
@@ -64,9 +67,9 @@ fn check_settings(args: &Args, context: &Context) -> Result<(), Failure> {
         .hint("write the port into `adminport.cfg`, or set THESPIAN_DIRECTOR_DIR"))
 }
 
-fn foreground(context: &Context) -> Outcome {
+fn foreground(context: &Context, found: bool) -> Outcome {
     let settings = context.settings()?;
-    let daemon = Daemon::new(context.directory.clone(), settings);
+    let daemon = Daemon::new(context.directory.clone(), settings).founding(found);
     daemon.run_foreground(|record| {
         let (context, record) = (context.clone(), record.clone());
         // Its refresh is an ordinary client's, while the node serves here.

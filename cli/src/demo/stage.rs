@@ -42,6 +42,7 @@ impl Stage {
         ORDERS.extract(stage.orders())?;
         // Any free port: the demo disturbs no node that runs on this host.
         fs::write(stage.director().join("adminport.cfg"), "0\n")?;
+        fs::write(stage.director().join("listen.cfg"), "127.0.0.1\n")?;
         stage.command(&["keygen", "release"])?;
         let public = stage.folder.path().join("release_tls.key");
         fs::copy(public, stage.director().join("release_tls.key"))?;

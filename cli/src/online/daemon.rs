@@ -55,6 +55,18 @@ pub(crate) struct Started {
 /// # Errors
 /// `exit` when it does not start.
 pub(crate) fn start(context: &Context, exit: Exit) -> Result<Started, Failure> {
+    start_or_found(context, exit, false)
+}
+
+/// As [`start`]; `found`: a convention even where other nodes are listed.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn start_or_found(
+    context: &Context,
+    exit: Exit,
+    found: bool,
+) -> Result<Started, Failure> {
     let settings = context.settings()?;
     if let Some(online) = Online::find(context, &settings)? {
         return Ok(Started {
@@ -76,7 +88,7 @@ pub(crate) fn start(context: &Context, exit: Exit) -> Result<Started, Failure> {
     }
     let spawned = {
         let _sign_of_life = Progress::spinner("starting the node");
-        spawn(&settings, exit)
+        spawn(&settings, exit, found)
     };
     match (spawned, Online::find(context, &settings)?) {
         (Ok(record), Some(online)) => Ok(Started {
@@ -108,7 +120,7 @@ fn turn(directory: &Directory) -> Option<File> {
     Some(folder)
 }
 
-fn spawn(settings: &Settings, exit: Exit) -> Result<NodeRecord, Failure> {
+fn spawn(settings: &Settings, exit: Exit, found: bool) -> Result<NodeRecord, Failure> {
     let fault =
         |what: &str, cause: std::io::Error| Failure::text(exit, format_args!("{what}: {cause}"));
     let log = InternalLog::open(settings.internal_log.clone(), u64::MAX)
@@ -122,6 +134,7 @@ fn spawn(settings: &Settings, exit: Exit) -> Result<NodeRecord, Failure> {
     let program = program.map_err(|cause| fault("this program cannot find itself", cause))?;
     let mut child = Command::new(program)
         .args(["start", "--foreground", "--detached"])
+        .args(found.then_some("--found"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -170,6 +183,7 @@ fn log_hint(settings: &Settings) -> String {
 pub(crate) struct Daemon {
     directory: Directory,
     settings: Settings,
+    found: bool,
 }
 
 impl Daemon {
@@ -178,7 +192,13 @@ impl Daemon {
         Self {
             directory,
             settings,
+            found: false,
         }
+    }
+
+    /// Whether it founds a convention even where other nodes are listed.
+    pub(crate) fn founding(self, found: bool) -> Self {
+        Self { found, ..self }
     }
 
     /// Runs it as the detached copy that a starter waits for.
@@ -224,6 +244,7 @@ impl Daemon {
         let options = Options {
             directory: self.directory,
             python_hint: python.map(PathBuf::from),
+            found: self.found,
         };
         let served = runtime.block_on(async {
             let shutdown = CancellationToken::new();

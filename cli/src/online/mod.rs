@@ -9,7 +9,7 @@ mod refusal;
 pub(crate) use refusal::{refusal, unexpected};
 
 mod daemon;
-pub(crate) use daemon::{Daemon, Started, start};
+pub(crate) use daemon::{Daemon, Started, start, start_or_found};
 
 mod log;
 

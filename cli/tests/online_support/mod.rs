@@ -31,6 +31,7 @@ impl Host {
     pub(crate) fn new() -> Self {
         let sandbox = Sandbox::with_key();
         sandbox.write("dir/adminport.cfg", "0\n");
+        sandbox.write("dir/listen.cfg", "127.0.0.1\n");
         Self { sandbox }
     }
 

@@ -8,30 +8,44 @@ use std::sync::Arc;
 
 use convention::{RoleStanding, Standing, role_standings};
 use protocol::{RoleId, SourceHash};
-use tokio::sync::watch;
 
 use super::leftovers;
 use super::node::Node;
 
-/// Follows the registry until shutdown; says in `bound` how far it is.
-pub(super) async fn run(node: Arc<Node>, bound: watch::Sender<u64>) {
+/// Follows the registry until shutdown; says in the membership's `bound` how far it is.
+pub(super) async fn run(node: Arc<Node>) {
     let mut applied = node.replica.applied();
+    let mut lease = node.membership.lease.state();
     let mut known = BTreeMap::new();
     let mut sources = BTreeSet::new();
     loop {
         let index = *applied.borrow_and_update();
-        let (wanted, named) = node
+        let serves = lease.borrow_and_update().serves();
+        let (mut wanted, named) = node
             .replica
             .read(|s| (role_standings(s, Some(node.id)), leftovers::named(s)));
+        if !serves {
+            hold_back(&mut wanted);
+        }
         clear_away(&node, &sources, &named);
         sources = named;
         apply(&node, &known, &wanted).await;
         known = wanted;
-        bound.send_replace(index);
+        node.membership.bound.send_replace(index);
         tokio::select! {
             biased;
             () = node.shutdown.cancelled() => return,
             changed = applied.changed() => if changed.is_err() { return },
+            changed = lease.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Without a lease nothing is delivered by role or name: the actor may have been placed elsewhere.
+fn hold_back(wanted: &mut Standings) {
+    for role in wanted.values_mut() {
+        if matches!(role.standing, Standing::Bound(_)) {
+            role.standing = Standing::Held;
         }
     }
 }

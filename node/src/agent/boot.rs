@@ -7,30 +7,32 @@
 
 use std::fs;
 use std::io::{self, Read};
-use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use leader::OpenError;
 use leader::reconcile::{Director, ProposeFailure, Reconciler, Replica};
-use leader::{Config, Consensus, FileOpenError, OpenError, Start, Unconnected, Voter};
 use protocol::Incarnation;
 use protocol::registry::{Command, FEATURE_LEVEL};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::actors::Actors;
 use super::applications::{self, Applications};
 use super::fleet::LocalFleet;
-use super::identity::{Identity, IdentityError, draw};
 use super::leftovers::{self, Pins};
 use super::node::{Node, Patience, stamp};
 use super::sources::{Sources, SourcesConfig};
 use super::{binder, events};
 use crate::authority::SourceAuthority;
+use crate::cluster::identity::{Identity, IdentityError, draw};
+use crate::cluster::membership::{Membership, TakeUpFault};
+use crate::cluster::packages::Packages;
+use crate::cluster::{session, start};
 use crate::directory::{
     Directory, NodeRecord, Settings, SettingsError, runtime_folder, socket_path, worker_socket_path,
 };
@@ -45,6 +47,8 @@ pub struct Options {
     pub directory: Directory,
     /// The Python that started it, if a Python program did.
     pub python_hint: Option<PathBuf>,
+    /// Found a convention even where `convleader.cfg` lists other nodes.
+    pub found: bool,
 }
 
 /// A running node.
@@ -54,8 +58,6 @@ pub struct Agent {
     router: Router,
     record: NodeRecord,
     hosting_stopped: CancellationToken,
-    // Held for as long as the node runs: the admin port is the node's name on this host.
-    _port: UdpSocket,
 }
 
 /// Why a node does not start.
@@ -82,7 +84,7 @@ pub enum StartError {
         port: u16,
         /// Why.
         #[source]
-        cause: io::Error,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A socket cannot be made.
     #[error("the socket `{path}` cannot be made", path = .path.display())]
@@ -108,6 +110,17 @@ pub enum StartError {
 }
 
 impl StartError {
+    fn of(fault: TakeUpFault, port: u16) -> Self {
+        match fault {
+            TakeUpFault::Identity(error) => error.into(),
+            TakeUpFault::Io(error) => error.into(),
+            taken @ (TakeUpFault::Bind(_) | TakeUpFault::Taken { .. }) => Self::Port {
+                port,
+                cause: Box::new(taken),
+            },
+        }
+    }
+
     /// The next step to take.
     #[must_use]
     pub fn hint(&self) -> String {
@@ -152,22 +165,24 @@ impl Agent {
         let state = directory.state();
         state.create()?;
         not_running(&directory)?;
-        let identity = Identity::open(&state)?;
         let incarnation = Incarnation(draw());
-        let (udp, port) = bind_port(settings.admin_port)?;
+        let found = start::founds(&settings, options.found).await;
+        let identity = Identity::open(&state, found, stamp())?;
         let folder = runtime_folder()?;
+        let tasks = TaskTracker::new();
+        let is_taken = |port| answers(&socket_path(&folder, port));
+        let taken_up = Membership::take_up(identity, incarnation, &settings, &tasks, is_taken);
+        let (membership, port) =
+            taken_up.map_err(|fault| StartError::of(fault, settings.admin_port))?;
+        let membership = Arc::new(membership);
         let socket = socket_path(&folder, port);
         let worker_socket = worker_socket_path(&folder, port);
         let listeners = Listeners {
             control: listen(&socket, 0o666)?,
             workers: listen(&worker_socket, 0o600)?,
         };
-        let voter = Voter {
-            node: identity.node,
-            address: String::new(),
-        };
-        let config = Config::single(state.raft(), Start::Found(identity.convention), voter);
-        let replica = Arc::new(open_log(&config).await?);
+        start::take_part(&membership, &state).await?;
+        let replica = Arc::clone(&membership.registry);
         let store = PackageStore::new(state.packages()?, settings.store_limit_bytes);
         let named = replica.read(leftovers::named);
         let (path, swept) = (state.path().to_owned(), store.clone());
@@ -199,7 +214,7 @@ impl Agent {
         let (sender, events) = mpsc::unbounded_channel();
         let config = RouterConfig {
             incarnation,
-            node: identity.node,
+            node: membership.me,
             node_name: settings.node_name.clone(),
             capabilities: sources.capabilities(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -214,11 +229,13 @@ impl Agent {
             socket: socket.clone(),
             incarnation,
         };
+        let authority = SourceAuthority::new(directory.clone());
         let node = Arc::new(Node {
-            id: identity.node,
+            id: membership.me,
             incarnation,
             port,
-            authority: SourceAuthority::new(directory.clone()),
+            packages: Arc::new(Packages::new(store.clone(), authority.clone())),
+            authority,
             store,
             directory,
             settings,
@@ -230,9 +247,10 @@ impl Agent {
             actors: Actors::default(),
             applications: Applications::new(state.applications()),
             pins: Pins::default(),
+            membership,
             replica,
             director: OnceLock::new(),
-            tasks: TaskTracker::new(),
+            tasks,
             patience,
             shutdown: CancellationToken::new(),
         });
@@ -241,10 +259,15 @@ impl Agent {
             router,
             record,
             hosting_stopped: CancellationToken::new(),
-            _port: udp,
         };
-        agent.announce(identity).await?;
+        agent.announce().await?;
         agent.follow(events, ends);
+        if let Some(trouble) = start::ready(&agent.node).await {
+            tracing::warn!(
+                trouble,
+                "commands are served, but not by the convention yet"
+            );
+        }
         state.write_record(&agent.record)?;
         tracing::info!(node = %agent.node.id, port, "node serves");
         Ok(agent)
@@ -278,8 +301,11 @@ impl Agent {
             node: node.id,
             stamp: stamp(),
         };
-        if let Err(failure) = Replica::propose(&*node.replica, stopped).await {
-            tracing::warn!(%failure, "the stop is not in the registry");
+        let told = Replica::propose(&*node.replica, stopped);
+        match tokio::time::timeout(STOPPED_LIMIT, told).await {
+            Ok(Err(failure)) => tracing::warn!(%failure, "the stop is not in the registry"),
+            Err(_elapsed) => tracing::warn!("the stop is not in the registry: nobody answers"),
+            Ok(Ok(_)) => {}
         }
         node.shutdown.cancel();
         let exits = node.actors.all().into_iter().map(|actor| {
@@ -294,6 +320,7 @@ impl Agent {
         node.hosting.shutdown(Duration::from_secs(1)).await;
         self.hosting_stopped.cancel();
         node.router.close().await;
+        node.membership.close().await;
         node.tasks.close();
         if tokio::time::timeout(TASKS_GRACE, node.tasks.wait())
             .await
@@ -312,33 +339,30 @@ impl Agent {
         tracing::info!("node stopped");
     }
 
-    async fn announce(&self, identity: Identity) -> Result<(), StartError> {
+    /// Has a convention of one know this run; in one of several, whoever leads is told in time.
+    async fn announce(&self) -> Result<(), StartError> {
         let node = &self.node;
-        let found = Command::Found {
-            convention: identity.convention,
-            feature_level: FEATURE_LEVEL,
-            stamp: stamp(),
-        };
+        if !node.membership.leads() {
+            return Ok(());
+        }
         if node.replica.read(|state| state.convention.is_none()) {
+            let convention = node.membership.identity().convention();
+            let found = Command::Found {
+                convention: convention.unwrap_or_default(),
+                feature_level: FEATURE_LEVEL,
+                stamp: stamp(),
+            };
             Replica::propose(&*node.replica, found).await?;
         }
-        let started = Command::MemberStarted {
-            node: node.id,
-            name: node.settings.node_name.clone(),
-            address: String::new(),
-            incarnation: node.incarnation,
-            capabilities: node.capabilities(),
-            stamp: stamp(),
-        };
-        Replica::propose(&*node.replica, started).await?;
+        session::announce(node).await?;
         Ok(())
     }
 
     /// Starts the tasks that serve the router, hosting and the registry.
     fn follow(&self, events: mpsc::UnboundedReceiver<router::AgentEvent>, ends: Ends) {
         let node = &self.node;
-        let (bound, bound_index) = watch::channel(0);
-        let fleet = Arc::new(LocalFleet::new(Arc::clone(node), bound_index));
+        let bound = node.membership.bound.subscribe();
+        let fleet = Arc::new(LocalFleet::new(Arc::clone(node), bound));
         let director = Director::new(Arc::clone(&node.replica), Arc::clone(&fleet));
         let first = node.director.set(director).is_ok();
         assert!(first, "a node is followed once, right after it was made");
@@ -350,14 +374,19 @@ impl Agent {
             ends,
             self.hosting_stopped.clone(),
         ));
-        node.tasks.spawn(binder::run(Arc::clone(node), bound));
+        node.tasks.spawn(binder::run(Arc::clone(node)));
         node.tasks.spawn(applications::follow(Arc::clone(node)));
-        node.tasks.spawn(reconciler.run(node.shutdown.clone()));
+        node.tasks
+            .spawn(start::reconcile(Arc::clone(node), reconciler));
+        start::run(node);
     }
 }
 
 /// Time for an actor to handle its exit request at shutdown.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
+
+/// Time for the leader to hear that this node stops.
+const STOPPED_LIMIT: Duration = Duration::from_secs(3);
 
 /// Time for the last tasks to end.
 const TASKS_GRACE: Duration = Duration::from_secs(5);
@@ -392,29 +421,8 @@ fn answers(socket: &Path) -> bool {
     waits.is_err_and(|cause| cause.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Opens the log; a node that was killed may need a moment to let go of it.
-async fn open_log(config: &Config) -> Result<Consensus, OpenError> {
-    let until = tokio::time::Instant::now() + DYING_LIMIT;
-    loop {
-        match Consensus::open(config.clone(), Unconnected).await {
-            Err(OpenError::File(FileOpenError::Locked { .. }))
-                if tokio::time::Instant::now() < until =>
-            {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            opened => return opened,
-        }
-    }
-}
-
 /// How long a killed process may take to be gone.
 const DYING_LIMIT: Duration = Duration::from_secs(1);
-
-fn bind_port(port: u16) -> Result<(UdpSocket, u16), StartError> {
-    let bound = UdpSocket::bind(("127.0.0.1", port));
-    let bound = bound.and_then(|udp| udp.local_addr().map(|address| (udp, address.port())));
-    bound.map_err(|cause| StartError::Port { port, cause })
-}
 
 /// Binds a socket in place of one that a killed node left behind.
 fn listen(path: &Path, mode: u32) -> Result<UnixListener, StartError> {

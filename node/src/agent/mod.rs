@@ -12,8 +12,7 @@ mod boot;
 mod director_actor;
 pub use boot::{Agent, Options, StartError};
 
-mod identity;
-pub use identity::IdentityError;
+pub use crate::cluster::identity::IdentityError;
 
 pub(crate) mod node;
 pub use node::Patience;

@@ -3,7 +3,6 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use leader::Consensus;
 use leader::reconcile::Director;
 use protocol::{ActorId, Incarnation, NodeId, Stamp};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +14,9 @@ use super::fleet::LocalFleet;
 use super::leftovers::Pins;
 use super::sources::Sources;
 use crate::authority::SourceAuthority;
+use crate::cluster::membership::Membership;
+use crate::cluster::packages::Packages;
+use crate::cluster::registry::RegistryHandle;
 use crate::directory::{Directory, Settings};
 use crate::hosting::Hosting;
 use crate::router::{RouterHandle, Serials};
@@ -38,9 +40,12 @@ pub(crate) struct Node {
     pub(crate) actors: Actors,
     pub(super) applications: Applications,
     pub(crate) pins: Pins,
-    pub(crate) replica: Arc<Consensus>,
+    pub(crate) packages: Arc<Packages>,
+    pub(crate) membership: Arc<Membership>,
+    /// The membership's registry.
+    pub(crate) replica: Arc<RegistryHandle>,
     /// Set once, right after the fleet has been built over this node.
-    pub(crate) director: OnceLock<Director<Consensus, LocalFleet>>,
+    pub(crate) director: OnceLock<Director<RegistryHandle, LocalFleet>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) patience: Patience,
     pub(crate) shutdown: CancellationToken,

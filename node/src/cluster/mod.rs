@@ -1,6 +1,37 @@
 //! One of many: what this node does as a member of its convention.
+//!
+//! Read in this order: `membership` (what all share), `start` (taking part), `identity`, `endpoint`
+//! (the port and who passes), `peers` (asking others), `serve` (being asked), `registry` and
+//! `standing` (what this node knows), `join` and `admission`, `session` and `sessions` with `lease`.
 
 #![allow(dead_code, reason = "its users are being written")]
+
+pub(crate) mod membership;
+pub(crate) mod start;
+
+pub(crate) mod endpoint;
+pub(crate) mod identity;
+pub(crate) mod peers;
+pub(crate) mod reachable;
+pub(crate) mod serve;
+mod voter_calls;
+
+pub(crate) mod registry;
+pub(crate) mod standing;
+pub(crate) use standing::Standing;
+
+pub(crate) mod admission;
+pub(crate) mod audit;
+pub(crate) mod join;
+mod renew;
+pub(crate) mod same_user;
+
+pub(crate) mod follow;
+pub(crate) mod lease;
+pub(crate) mod session;
+pub(crate) mod sessions;
+mod strays;
+
 pub(crate) mod distribution;
 pub(crate) mod holdings;
 pub(crate) mod packages;

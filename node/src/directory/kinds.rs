@@ -2,6 +2,7 @@
 //!
 //! Not here: which file has which type (`settings`).
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -176,6 +177,13 @@ pub(super) fn bytes(cfg: &Cfg<'_>) -> Result<u64, SettingsError> {
         .and_then(|(number, factor)| number.checked_mul(factor))
         .filter(|bytes| *bytes > 0)
         .ok_or_else(|| cfg.expected("a number of bytes, such as 500000000 or `10 GiB`"))
+}
+
+pub(super) fn address(cfg: &Cfg<'_>) -> Result<IpAddr, SettingsError> {
+    const WANT: &str = "an IP address of this host, such as 10.0.0.7";
+    let text = cfg.text(WANT)?;
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().map_err(|_not_an_address| cfg.expected(WANT))
 }
 
 pub(super) fn dotted_names(cfg: &Cfg<'_>) -> Result<Vec<String>, SettingsError> {

@@ -6,6 +6,7 @@
 //! (`hosting::interpreter`).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fmt};
@@ -40,8 +41,8 @@ pub struct Settings {
     pub node_name: String,
     /// `advertise.cfg`: `host[:port]` under which others reach this node.
     pub advertise: Option<String>,
-    /// `listen.cfg`: address on which this node listens for others.
-    pub listen: Option<String>,
+    /// `listen.cfg`: address on which this node listens for others; `None`: on all.
+    pub listen: Option<IpAddr>,
     /// `python.cfg`; `None`: the rest of the policy decides.
     pub python: Option<PythonConfig>,
     /// `pythonpath.cfg`: entries of a worker's `sys.path`, behind its source.
@@ -167,7 +168,7 @@ impl Directory {
                 .one("nodename.cfg", |cfg| cfg.text("a name"))?
                 .unwrap_or_else(host_name),
             advertise: files.one("advertise.cfg", |cfg| cfg.text("`host[:port]`"))?,
-            listen: files.one("listen.cfg", |cfg| cfg.text("an address"))?,
+            listen: files.one("listen.cfg", kinds::address)?,
             python: files.one("python.cfg", kinds::python)?,
             python_path: files
                 .one("pythonpath.cfg", kinds::paths)?

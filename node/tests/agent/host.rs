@@ -36,6 +36,7 @@ pub(crate) struct Serving {
 pub(crate) fn directory(settings: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("adminport.cfg"), "0").unwrap();
+    fs::write(folder.path().join("listen.cfg"), "127.0.0.1").unwrap();
     for (name, text) in settings {
         fs::write(folder.path().join(name), text).unwrap();
     }
@@ -81,6 +82,7 @@ impl Host {
         let options = Options {
             directory: Directory::at(folder),
             python_hint: None,
+            found: false,
         };
         let agent = Agent::start_with(options, patience).await.unwrap();
         let record = agent.record();

@@ -16,7 +16,6 @@ mod bad_input;
 mod capabilities;
 mod crashes;
 mod definitions;
-mod hardship;
 mod loading;
 mod roles;
 mod rollout;

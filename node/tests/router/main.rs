@@ -14,6 +14,3 @@ mod ends;
 
 #[cfg(test)]
 mod doors;
-
-#[cfg(test)]
-mod links;

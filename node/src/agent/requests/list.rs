@@ -112,6 +112,7 @@ pub(super) async fn status(node: &Arc<Node>) -> Response {
     let stats = node.router.stats().await;
     let python = node.sources.interpreter(None);
     let mut warnings = node.warnings.clone();
+    warnings.extend(node.membership.trouble.borrow().clone());
     let python = match python {
         Ok(python) => Some(python.to_string()),
         Err(error) => {

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::director_actor;
 use super::node::Node;
+use crate::cluster::registry::RegistryHandle;
 use crate::router::{Caller, CallerKind, Responder, Rights};
 use crate::store::{Arrived, StoreError};
 
@@ -175,8 +176,7 @@ fn allowed(asked: &Asked) -> Result<(), RequestError> {
 
 fn director(
     node: &Node,
-) -> Result<&leader::reconcile::Director<leader::Consensus, super::fleet::LocalFleet>, RequestError>
-{
+) -> Result<&leader::reconcile::Director<RegistryHandle, super::fleet::LocalFleet>, RequestError> {
     node.director
         .get()
         .ok_or_else(|| internal("the node has not finished starting"))

@@ -8,10 +8,6 @@ use super::ids::Target;
 use crate::router::config::Limits;
 
 mod conservation;
-mod crossing;
-mod far_conservation;
-mod links;
-mod net;
 mod world;
 use world::World;
 

@@ -1,0 +1,510 @@
+//! Letting nodes in: tokens, approvals, the certificates that follow, and their renewal.
+//!
+//! A joiner is admitted by commit *before* it gets its certificate. Of its request only the public
+//! key is taken; it proves that it holds the private one. Every refusal has a text of its own, with
+//! the next step, and an entry in the audit.
+//! Not here: the joiner's side (`join`), how long a token holds (the registry).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use leader::reconcile::{ProposeFailure, Replica};
+use protocol::peer::{JoinWishes, JoinedTo, PeerRequest, PeerResponse};
+use protocol::registry::{Command, KeyDigest, MemberCommand, Outcome, Refusal as Refused, State};
+use protocol::wire::{
+    JoinRequest, JoinResponse, Refusal, RefusalCode, RenewRequest, RenewResponse, Shape,
+};
+use protocol::{NodeId, Stamp, decode, encode};
+use tokio::time::timeout;
+use transport::Connection;
+use transport::identity::{Authority, KeyHash};
+use transport::streams::BiStream;
+use transport::token::{JoinToken, SecretHash, TokenSecret};
+
+use super::membership::Membership;
+use super::peers::PeerFault;
+use super::{endpoint, same_user, serve};
+use crate::agent::node::{Node, stamp};
+
+/// Who waits to be let in; in the leader's memory.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    // Held for a look-up or an insertion only.
+    waiting: Mutex<BTreeMap<KeyDigest, Waiting>>,
+}
+
+/// A node that asks to be let in without a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// The id that it has drawn.
+    pub(crate) node: NodeId,
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it asks from.
+    pub(crate) at: String,
+    /// When it asked first.
+    pub(crate) since: Stamp,
+    asked: Instant,
+}
+
+impl Admission {
+    /// Who waits now, by the key that an operator compares.
+    pub(crate) fn waiting(&self) -> BTreeMap<KeyDigest, Waiting> {
+        let mut waiting = self.table();
+        waiting.retain(|_, joiner| joiner.asked.elapsed() < STILL_WAITING);
+        waiting.clone()
+    }
+
+    fn wait(&self, key: KeyDigest, wishes: &JoinWishes, at: &str) {
+        let mut waiting = self.table();
+        waiting.retain(|_, joiner| joiner.asked.elapsed() < STILL_WAITING);
+        if waiting.len() >= WAITING_MAX && !waiting.contains_key(&key) {
+            return;
+        }
+        let since = waiting.get(&key).map_or_else(stamp, |joiner| joiner.since);
+        let joiner = Waiting {
+            node: wishes.node,
+            name: wishes.name.clone(),
+            at: at.to_owned(),
+            since,
+            asked: Instant::now(),
+        };
+        waiting.insert(key, joiner);
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<KeyDigest, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves a `join/1` connection: a joiner, or a member whose certificate has expired.
+pub(super) async fn serve(node: &Arc<Node>, connection: Connection) {
+    let until = tokio::time::Instant::now() + JOIN_CONNECTION_LIMIT;
+    let at = connection.remote_address().ip().to_string();
+    while tokio::time::Instant::now() < until {
+        let next = node.shutdown.run_until_cancelled(connection.accept());
+        let Ok(Some(Ok(stream))) = timeout(JOIN_IDLE_LIMIT, next).await else {
+            break;
+        };
+        let served = match connection.peer() {
+            Some(peer) => renewing(node, peer.node, peer.key, stream).await,
+            None => joining(node, &at, stream).await,
+        };
+        if served.is_none() {
+            break;
+        }
+    }
+    let text = "this connection has done its work; dial again";
+    connection.close(&Refusal::new(RefusalCode::Busy, text));
+}
+
+async fn joining(node: &Arc<Node>, at: &str, mut stream: BiStream) -> Option<()> {
+    let request = timeout(JOIN_IDLE_LIMIT, stream.request::<JoinRequest>());
+    let request = request.await.ok()?.ok()?;
+    let admitted = if node.membership.leads() {
+        admit(node, &request, at).await
+    } else {
+        pass_on(node, request, at).await
+    };
+    stream.answer(admitted).await.ok()
+}
+
+async fn renewing(
+    node: &Arc<Node>,
+    from: NodeId,
+    key: KeyHash,
+    mut stream: BiStream,
+) -> Option<()> {
+    let request = timeout(JOIN_IDLE_LIMIT, stream.request::<RenewRequest>());
+    let request = request.await.ok()?.ok()?;
+    let renewed = renew(node, from, key, &request);
+    stream.answer(renewed).await.ok()
+}
+
+/// The leader decides who comes in.
+async fn pass_on(
+    node: &Arc<Node>,
+    request: JoinRequest,
+    at: &str,
+) -> Result<JoinResponse, Refusal> {
+    let request = PeerRequest::Join {
+        request,
+        from: at.to_owned(),
+    };
+    match node
+        .membership
+        .peers
+        .ask_leader(&request, PASS_ON_LIMIT)
+        .await
+    {
+        Ok(PeerResponse::Joined(response)) => Ok(response),
+        Err(PeerFault::Refused(refusal)) => Err(refusal),
+        Err(fault) => Err(Refusal::new(RefusalCode::Busy, fault.to_string())),
+        Ok(_) => Err(Refusal::new(
+            RefusalCode::Busy,
+            "the leader's answer is of another kind",
+        )),
+    }
+}
+
+/// Lets a node in, if its token, an approval, or its key says so. Only the leader may.
+pub(super) async fn admit(
+    node: &Arc<Node>,
+    request: &JoinRequest,
+    at: &str,
+) -> Result<JoinResponse, Refusal> {
+    let membership = &node.membership;
+    let wishes: JoinWishes = decode(JoinWishes::NAME, JoinWishes::VERSION, &request.document)
+        .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
+    let key = Authority::request_key_hash(&request.certificate_request)
+        .map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
+    let admitted = judge(membership, request, &wishes, KeyDigest(key.0));
+    let admitted = match admitted {
+        Ok(Entry::Again) => Ok(()),
+        Ok(Entry::By(token)) => commit(membership, &wishes, KeyDigest(key.0), token).await,
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = admitted {
+        if refusal.code == RefusalCode::NotApproved {
+            membership.admission.wait(KeyDigest(key.0), &wishes, at);
+            membership
+                .audit
+                .note("join waits for approval", &wishes.name, &key.to_string());
+        } else {
+            let detail = format!("from {at}: {}", refusal.text);
+            membership.audit.note("join refused", &wishes.name, &detail);
+        }
+        return Err(refusal);
+    }
+    membership.admission.table().remove(&KeyDigest(key.0));
+    let response = issue(membership, &request.certificate_request, wishes.node);
+    response.inspect_err(|refusal| {
+        tracing::error!(
+            joiner = wishes.name,
+            reason = refusal.text,
+            "no certificate issued"
+        );
+    })
+}
+
+/// How somebody comes in.
+enum Entry {
+    /// It is a member with this key: an answer got lost.
+    Again,
+    /// By a token, or by an approval.
+    By(Option<String>),
+}
+
+fn judge(
+    membership: &Membership,
+    request: &JoinRequest,
+    wishes: &JoinWishes,
+    key: KeyDigest,
+) -> Result<Entry, Refusal> {
+    let token = request.token_id.as_deref();
+    let secret = TokenSecret::from_bytes(&request.secret);
+    if token == Some(same_user::TOKEN) {
+        return same_user::judge(&membership.identity(), secret.as_ref())
+            .map(|()| Entry::By(Some(same_user::TOKEN.to_owned())));
+    }
+    membership.registry.read(|state| {
+        if let Some(removal) = state.roll.removed.get(&wishes.node) {
+            return Err(endpoint::removed(&removal.name, removal.left));
+        }
+        if let Some(member) = state.members.get(&wishes.node) {
+            if member.admission.key == key {
+                return Ok(Entry::Again);
+            }
+            let text = format!(
+                "node id `{}` belongs to `{}`, which has another key; move `state/` of the joiner \
+                 away, so that it draws a fresh id",
+                wishes.node, member.name
+            );
+            return Err(Refusal::new(RefusalCode::NotAllowed, text));
+        }
+        match token {
+            Some(id) => by_token(state, id, secret.as_ref(), stamp()),
+            None if state.roll.approvals.contains_key(&key) => Ok(Entry::By(None)),
+            None => Err(Refusal::new(
+                RefusalCode::NotApproved,
+                format!(
+                    "the request waits for approval: compare the key `{key}` and run `cluster \
+                     approve {}` on a member",
+                    wishes.name
+                ),
+            )),
+        }
+    })
+}
+
+fn by_token(
+    state: &State,
+    id: &str,
+    secret: Option<&TokenSecret>,
+    now: Stamp,
+) -> Result<Entry, Refusal> {
+    let known = state.roll.tokens.get(id);
+    let holds = known.zip(secret).filter(|(token, secret)| {
+        // In the same time for all secrets.
+        SecretHash(token.secret.0) == secret.hash()
+    });
+    let Some((token, _)) = holds else {
+        return Err(refusal_of(&Refused::UnknownToken { id: id.to_owned() }));
+    };
+    if token.expires < now {
+        return Err(refusal_of(&Refused::TokenExpired { id: id.to_owned() }));
+    }
+    if token.uses_left == 0 {
+        return Err(refusal_of(&Refused::TokenUsed { id: id.to_owned() }));
+    }
+    Ok(Entry::By(Some(id.to_owned())))
+}
+
+async fn commit(
+    membership: &Membership,
+    wishes: &JoinWishes,
+    key: KeyDigest,
+    token: Option<String>,
+) -> Result<(), Refusal> {
+    let admit = Command::Member(MemberCommand::Admit {
+        node: wishes.node,
+        key,
+        name: wishes.name.clone(),
+        address: wishes.address.clone(),
+        token,
+        may_vote: wishes.may_vote,
+        stamp: stamp(),
+    });
+    // From now on others depend on the log.
+    let settled = membership.identity().settle();
+    settled.map_err(|error| Refusal::new(RefusalCode::Busy, error.to_string()))?;
+    match membership.registry.propose(admit).await {
+        Ok((_, Outcome::Refused(refused))) => Err(refusal_of(&refused)),
+        Ok((_, Outcome::Done)) => Ok(()),
+        Ok((_, other)) => {
+            let text = format!("the registry does not admit members yet ({other:?})");
+            Err(Refusal::new(RefusalCode::Busy, text))
+        }
+        Err(ProposeFailure::Unknown { reason }) => Err(Refusal::new(RefusalCode::Unknown, reason)),
+        Err(failure) => Err(Refusal::new(RefusalCode::NotLeader, failure.to_string())),
+    }
+}
+
+/// The registry's refusal, for the joiner.
+fn refusal_of(refused: &Refused) -> Refusal {
+    let (code, step) = match refused {
+        Refused::UnknownToken { .. } => (
+            RefusalCode::TokenUnknown,
+            "copy the whole token into `convtoken.cfg`, or make another with `cluster invite`",
+        ),
+        Refused::TokenUsed { .. } => (
+            RefusalCode::TokenUsed,
+            "make another with `cluster invite`; `--uses N` lets several nodes in",
+        ),
+        Refused::TokenExpired { .. } => (
+            RefusalCode::TokenExpired,
+            "make another with `cluster invite`; `--ttl T` makes it last longer",
+        ),
+        Refused::NotApproved { .. } => (
+            RefusalCode::NotApproved,
+            "run `cluster approve` on a member",
+        ),
+        Refused::RemovedMember { .. } => (
+            RefusalCode::Removed,
+            "move the joiner's `state/` folder away, so that it draws a fresh id",
+        ),
+        _ => (
+            RefusalCode::NotAllowed,
+            "move the joiner's `state/` folder away, so that it draws a fresh id and key",
+        ),
+    };
+    Refusal::new(code, format!("{refused}; {step}"))
+}
+
+fn issue(membership: &Membership, request: &[u8], joiner: NodeId) -> Result<JoinResponse, Refusal> {
+    let identity = membership.identity();
+    let authority = identity.authority().ok_or_else(no_authority)?;
+    let certificate = authority
+        .issue(request, joiner, stamp())
+        .map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
+    let convention = authority.convention();
+    drop(identity);
+    let known = known_voters(membership);
+    let document = encode(JoinedTo::NAME, JoinedTo::VERSION, &JoinedTo { known });
+    Ok(JoinResponse {
+        convention,
+        node: joiner,
+        chain: certificate.to_der(),
+        document: document
+            .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?,
+    })
+}
+
+fn known_voters(membership: &Membership) -> Vec<(NodeId, String)> {
+    let own = (membership.me, membership.address().to_owned());
+    let others = membership.registry.read(|state| {
+        let able = state.members.iter();
+        let able = able.filter(|(node, m)| **node != membership.me && m.admission.may_vote);
+        able.map(|(node, member)| (*node, member.address.clone()))
+            .filter(|(_, address)| !address.is_empty())
+            .take(TOLD_MAX)
+            .collect::<Vec<_>>()
+    });
+    std::iter::once(own).chain(others).collect()
+}
+
+/// Gives a member a new certificate for the key that it has, whether or not the old one has
+/// expired.
+pub(super) fn renew(
+    node: &Node,
+    from: NodeId,
+    key: KeyHash,
+    request: &RenewRequest,
+) -> Result<RenewResponse, Refusal> {
+    let membership = &node.membership;
+    let known = membership.registry.read(|state| {
+        if let Some(removal) = state.roll.removed.get(&from) {
+            return Err(endpoint::removed(&removal.name, removal.left));
+        }
+        Ok(state.members.get(&from).map(|member| member.name.clone()))
+    })?;
+    let Some(name) = known else {
+        let text = format!("node `{from}` is no member of this convention");
+        return Err(Refusal::new(RefusalCode::UnknownNode, text));
+    };
+    let asked = Authority::request_key_hash(&request.certificate_request)
+        .map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
+    if asked != key {
+        membership
+            .audit
+            .note("renewal refused", &name, "it asked for another key");
+        let text = "a certificate is renewed for the same key only; join anew for another";
+        return Err(Refusal::new(RefusalCode::NotAllowed, text));
+    }
+    let identity = membership.identity();
+    let authority = identity.authority().ok_or_else(no_authority)?;
+    let issued = authority.issue(&request.certificate_request, from, stamp());
+    let issued =
+        issued.map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
+    tracing::info!(member = %from, name, "certificate renewed");
+    Ok(RenewResponse {
+        chain: issued.to_der(),
+    })
+}
+
+/// Makes a join token; the text with its secret is for the operator alone.
+///
+/// # Errors
+/// What the registry, or a lack of randomness, says.
+pub(crate) async fn invite(
+    node: &Arc<Node>,
+    uses: u32,
+    ttl: Duration,
+    by: &str,
+) -> Result<(String, JoinToken), Refusal> {
+    serve::must_lead(node)?;
+    let membership = &node.membership;
+    let authority = membership.identity().authority_key();
+    let authority = authority.ok_or_else(no_authority)?;
+    let token = JoinToken::draw(authority)
+        .map_err(|error| Refusal::new(RefusalCode::Busy, error.to_string()))?;
+    let now = stamp();
+    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    let issue = Command::Member(MemberCommand::Issue {
+        id: token.id.to_string(),
+        secret: KeyDigest(token.secret.hash().0),
+        uses,
+        expires: Stamp(now.0.saturating_add(ttl_ms)),
+        by: by.to_owned(),
+        stamp: now,
+    });
+    match membership.registry.propose(issue).await {
+        Ok((_, Outcome::Refused(refused))) => Err(refusal_of(&refused)),
+        Ok(_) => Ok((token.reveal(), token)),
+        Err(failure) => Err(Refusal::new(RefusalCode::Unknown, failure.to_string())),
+    }
+}
+
+fn no_authority() -> Refusal {
+    let text = "this node does not hold the key of the convention's authority; ask the leader";
+    Refusal::new(RefusalCode::NotLeader, text)
+}
+
+/// How long a joiner may be silent on its connection.
+const JOIN_IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a connection of a joiner lasts at most.
+const JOIN_CONNECTION_LIMIT: Duration = Duration::from_secs(300);
+
+/// How long the leader may take to answer a join that is passed on.
+const PASS_ON_LIMIT: Duration = Duration::from_secs(8);
+
+/// A joiner asks each second; after this it has given up.
+const STILL_WAITING: Duration = Duration::from_secs(30);
+
+/// Joiners shown as waiting; strangers must not fill the memory.
+const WAITING_MAX: usize = 100;
+
+/// Members told to a new one.
+const TOLD_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use protocol::registry::Token;
+
+    use super::*;
+
+    fn state(uses_left: u32, expires: u64) -> (State, JoinToken) {
+        let token = JoinToken::draw(KeyHash([1; 32])).unwrap();
+        let mut state = State::default();
+        let kept = Token {
+            secret: KeyDigest(token.secret.hash().0),
+            uses_left,
+            expires: Stamp(expires),
+            issued: Stamp(0),
+            by: "ann".to_owned(),
+        };
+        state.roll.tokens.insert(token.id.to_string(), kept);
+        (state, token)
+    }
+
+    fn judged(state: &State, id: &str, secret: &TokenSecret) -> Option<RefusalCode> {
+        let judged = by_token(state, id, Some(secret), Stamp(100));
+        judged.err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn each_way_to_be_refused_has_a_code_of_its_own() {
+        let (good, token) = state(1, 100);
+        let id = token.id.to_string();
+        assert_eq!(judged(&good, &id, &token.secret), None);
+        let other = JoinToken::draw(KeyHash([1; 32])).unwrap();
+        let unknown = Some(RefusalCode::TokenUnknown);
+        assert_eq!(judged(&good, &id, &other.secret), unknown, "another secret");
+        assert_eq!(judged(&good, &other.id.to_string(), &token.secret), unknown);
+        let (used, token) = state(0, 100);
+        let code = judged(&used, &token.id.to_string(), &token.secret);
+        assert_eq!(code, Some(RefusalCode::TokenUsed));
+        let (old, token) = state(1, 99);
+        let code = judged(&old, &token.id.to_string(), &token.secret);
+        assert_eq!(code, Some(RefusalCode::TokenExpired));
+    }
+
+    #[test]
+    fn strangers_that_wait_take_a_bounded_room() {
+        let admission = Admission::default();
+        for number in 0..2 * WAITING_MAX {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            let wishes = JoinWishes {
+                node: NodeId(number as u64),
+                name: "x".to_owned(),
+                address: String::new(),
+                may_vote: true,
+            };
+            admission.wait(KeyDigest(key), &wishes, "192.0.2.1");
+        }
+        assert_eq!(admission.waiting().len(), WAITING_MAX);
+    }
+}

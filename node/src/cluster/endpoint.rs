@@ -1,0 +1,221 @@
+//! The node's UDP port: bound on the admin port, and who may do what on it.
+//!
+//! Every connection and stream passes `gate`. Where this node leads, its registry says who is a
+//! member; elsewhere a certificate of the convention is enough unless the node is known to be
+//! removed, for a copy of the registry may be older than the certificate.
+//! Not here: what is asked on a connection (`serve`), joining (`admission`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use protocol::registry::{FEATURE_LEVEL, State};
+use protocol::wire::{About, Refusal, RefusalCode};
+use protocol::{ConventionId, Incarnation, NodeId};
+use transport::endpoint::{Authorise, BindFault, Rejected, RejectedBy};
+use transport::{Alpn, Closed, Connection, CredentialsCell, Endpoint, PeerFault, Settings};
+
+use super::membership::Membership;
+use super::registry::RegistryHandle;
+use super::{admission, peers, serve};
+use crate::agent::node::Node;
+
+/// Binds the port: at the address of `listen.cfg`, else on all interfaces.
+pub(crate) fn bind(
+    listen: Option<IpAddr>,
+    port: u16,
+    incarnation: Incarnation,
+    credentials: &Arc<CredentialsCell>,
+    registry: &Arc<RegistryHandle>,
+) -> Result<Endpoint, BindFault> {
+    let settings = Settings::new(About {
+        incarnation,
+        feature_level: FEATURE_LEVEL,
+        recoveries: registry.read(|state| state.roll.recoveries),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    let at = |ip: IpAddr| {
+        let gate = gate(Arc::clone(registry));
+        let address = SocketAddr::new(ip, port);
+        Endpoint::bind(address, Arc::clone(credentials), gate, settings.clone())
+    };
+    match listen {
+        Some(ip) => at(ip),
+        // Both families by one socket, unless the host has no IPv6.
+        None => at(Ipv6Addr::UNSPECIFIED.into()).or_else(|_no_v6| at(Ipv4Addr::UNSPECIFIED.into())),
+    }
+}
+
+/// Asked for every connection and every stream.
+fn gate(registry: Arc<RegistryHandle>) -> Arc<Authorise> {
+    Arc::new(move |node, convention, _alpn| {
+        let leads = registry.standing().borrow().leads;
+        registry.read(|state| admit(state, leads, node, convention))
+    })
+}
+
+fn admit(
+    state: &State,
+    leads: bool,
+    node: NodeId,
+    convention: ConventionId,
+) -> Result<(), Refusal> {
+    if state.convention.is_some_and(|ours| ours != convention) {
+        let text = format!("node `{node}` is of another convention");
+        return Err(Refusal::new(RefusalCode::ForeignConvention, text));
+    }
+    if let Some(removal) = state.roll.removed.get(&node) {
+        return Err(removed(&removal.name, removal.left));
+    }
+    if leads && !state.members.contains_key(&node) {
+        let text = format!(
+            "node `{node}` is no member of this convention; move its `state/` folder away and \
+             join it anew"
+        );
+        return Err(Refusal::new(RefusalCode::UnknownNode, text));
+    }
+    Ok(())
+}
+
+/// What a former member is told.
+pub(super) fn removed(name: &str, left: bool) -> Refusal {
+    let how = if left { "has left" } else { "was removed from" };
+    let text = format!(
+        "`{name}` {how} the convention; to join again under a new id, move its `state/` folder \
+         away, write a fresh token into `convtoken.cfg` and start it"
+    );
+    Refusal::new(RefusalCode::Removed, text)
+}
+
+/// Accepts connections until the endpoint is closed, each in a task of its own.
+pub(crate) async fn accept(node: Arc<Node>) {
+    let membership = Arc::clone(&node.membership);
+    while let Some(arrival) = membership.endpoint.accept().await {
+        let (node, membership) = (Arc::clone(&node), Arc::clone(&membership));
+        let tasks = node.tasks.clone();
+        tasks.spawn(async move {
+            match arrival.establish().await {
+                Ok(connection) => serve(node, connection).await,
+                Err(rejected) => turned_away(&membership, &rejected),
+            }
+        });
+    }
+}
+
+/// Serves a connection, whoever dialled it, until it ends.
+pub(crate) async fn serve(node: Arc<Node>, connection: Connection) {
+    let membership = Arc::clone(&node.membership);
+    if connection.alpn() == Alpn::Join {
+        return admission::serve(&node, connection).await;
+    }
+    membership.peers.add(&connection);
+    match connection.alpn() {
+        Alpn::Convention => serve::requests(&node, &connection).await,
+        Alpn::Lane => serve::lane(&node, &connection).await,
+        Alpn::Bulk => serve::packages(&node, &connection).await,
+        Alpn::Join => {}
+    }
+    membership.peers.remove(&connection);
+    if let Closed::Refused(refusal) = connection.closed().await
+        && refusal.code == RefusalCode::Removed
+    {
+        membership.registry.note_removed(&refusal.text);
+    }
+}
+
+/// Closes the connections of members that are removed, as soon as this node knows of it.
+pub(crate) async fn close_removed(node: Arc<Node>) {
+    let membership = &node.membership;
+    let mut applied = membership.registry.applied();
+    loop {
+        applied.borrow_and_update();
+        let live = membership.endpoint.live_nodes();
+        let gone = membership.registry.read(|state| {
+            let removed = &state.roll.removed;
+            let gone = live
+                .keys()
+                .filter_map(|node| Some((*node, removed.get(node)?)));
+            gone.map(|(node, removal)| (node, self::removed(&removal.name, removal.left)))
+                .collect::<Vec<_>>()
+        });
+        for (node, refusal) in gone {
+            membership.endpoint.close_node(node, &refusal);
+        }
+        tokio::select! {
+            biased;
+            () = node.shutdown.cancelled() => return,
+            changed = applied.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// A dialler that was turned away, for the audit; noise of the network is only logged.
+fn turned_away(membership: &Membership, rejected: &Rejected) {
+    let told = peers::told(rejected);
+    tracing::info!(remote = %rejected.remote, reason = told, "connection turned away");
+    let what = match &rejected.by {
+        RejectedBy::Certificate(PeerFault::ForeignConvention { .. }) => "foreign certificate",
+        RejectedBy::Certificate(_) => "forged certificate",
+        RejectedBy::Refusal(refusal) => match refusal.code {
+            RefusalCode::Removed => "removed member refused",
+            RefusalCode::ForeignConvention => "foreign certificate",
+            RefusalCode::VersionTooOld | RefusalCode::VersionTooNew => "protocol refused",
+            RefusalCode::CertificateExpired => return,
+            _ => "connection refused",
+        },
+        RejectedBy::Gone(_)
+        | RejectedBy::TooSlow { .. }
+        | RejectedBy::NoCredentials
+        | RejectedBy::Setup(_) => return,
+    };
+    let subject = match &rejected.peer {
+        Some(peer) => format!("node {}", peer.node),
+        None => rejected.remote.ip().to_string(),
+    };
+    membership.audit.note(what, &subject, &told);
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Stamp;
+    use protocol::registry::Removal;
+
+    use super::*;
+
+    fn state() -> State {
+        let mut state = State {
+            convention: Some(ConventionId([1; 16])),
+            ..State::default()
+        };
+        let removal = Removal {
+            name: "old".to_owned(),
+            left: false,
+            stamp: Stamp(1),
+            by: "ann".to_owned(),
+        };
+        state.roll.removed.insert(NodeId(5), removal);
+        state
+    }
+
+    fn code(leads: bool, node: u64, convention: u8) -> Option<RefusalCode> {
+        let convention = ConventionId([convention; 16]);
+        let admitted = admit(&state(), leads, NodeId(node), convention);
+        admitted.err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_removed_member_is_refused_everywhere() {
+        assert_eq!(code(true, 5, 1), Some(RefusalCode::Removed));
+        assert_eq!(code(false, 5, 1), Some(RefusalCode::Removed));
+    }
+
+    #[test]
+    fn the_leader_alone_is_sure_who_is_no_member() {
+        assert_eq!(code(true, 6, 1), Some(RefusalCode::UnknownNode));
+        assert_eq!(
+            code(false, 6, 1),
+            None,
+            "it may have been admitted just now"
+        );
+        assert_eq!(code(false, 6, 2), Some(RefusalCode::ForeignConvention));
+    }
+}

@@ -1,0 +1,140 @@
+//! A follower's copy of the registry: fed by the leader, kept on the disk for a start without it.
+//!
+//! Not here: the stream itself (`session`).
+//!
+//! # Format
+//! `state/registry.snapshot`: the envelope of `protocol::codec` around the index and the state.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::registry::{REGISTRY_VERSION, State};
+use protocol::{decode, encode};
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::RegistryHandle;
+use crate::directory::StateFolder;
+
+/// The last good copy, if there is one that can be read.
+pub(crate) fn last_good(state: &StateFolder) -> Option<(u64, State)> {
+    let path = path(state);
+    let bytes = std::fs::read(&path).ok()?;
+    match decode(SHAPE, REGISTRY_VERSION, &bytes) {
+        Ok(copy) => Some(copy),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the copy of the registry is not used");
+            None
+        }
+    }
+}
+
+/// Keeps the copy of a follower on the disk, at most every few seconds and at the stop.
+pub(crate) async fn keep(
+    state: StateFolder,
+    registry: Arc<RegistryHandle>,
+    shutdown: CancellationToken,
+) {
+    let mut applied = registry.applied();
+    let mut kept = *applied.borrow_and_update();
+    loop {
+        let stops = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => true,
+            changed = applied.changed() => changed.is_err(),
+        };
+        if !stops {
+            let _stops = tokio::time::timeout(KEEP_EVERY, shutdown.cancelled()).await;
+        }
+        if let Some((index, bytes)) = worth_keeping(&registry, kept) {
+            let path = path(&state);
+            let written = tokio::task::spawn_blocking(move || write(&path, &bytes)).await;
+            match written {
+                Ok(Ok(())) => kept = index,
+                Ok(Err(cause)) => tracing::warn!(%cause, "the copy of the registry is not kept"),
+                Err(_stopping) => return,
+            }
+        }
+        if stops || shutdown.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// The copy as bytes, where this node is a follower and has a newer one than was kept.
+fn worth_keeping(registry: &RegistryHandle, kept: u64) -> Option<(u64, Vec<u8>)> {
+    if registry.consensus().is_some() || registry.is_offline() {
+        return None;
+    }
+    registry.read_at(|index, state| {
+        if index == kept || state.convention.is_none() {
+            return None;
+        }
+        match encode(SHAPE, REGISTRY_VERSION, &(index, state)) {
+            Ok(bytes) => Some((index, bytes)),
+            Err(error) => {
+                tracing::warn!(%error, "the copy of the registry is not kept");
+                None
+            }
+        }
+    })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_data()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn path(state: &StateFolder) -> PathBuf {
+    state.path().join("registry.snapshot")
+}
+
+const SHAPE: &str = "registry copy";
+
+/// What a crash may lose of the copy; the leader has it all.
+const KEEP_EVERY: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use protocol::ConventionId;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::directory::Directory;
+
+    #[tokio::test]
+    async fn a_copy_is_there_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Directory::at(folder.path()).state();
+        state.create().unwrap();
+        assert!(last_good(&state).is_none());
+        let registry = Arc::new(RegistryHandle::new(TaskTracker::new()));
+        let shutdown = CancellationToken::new();
+        let keeping = keep(state.clone(), Arc::clone(&registry), shutdown.clone());
+        let known = State {
+            convention: Some(ConventionId([4; 16])),
+            ..State::default()
+        };
+        let stopping = async {
+            registry.become_follower(known.clone(), 17);
+            shutdown.cancel();
+        };
+        tokio::join!(keeping, stopping);
+        assert_eq!(last_good(&state), Some((17, known)));
+    }
+
+    #[test]
+    fn a_damaged_copy_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Directory::at(folder.path()).state();
+        state.create().unwrap();
+        std::fs::write(path(&state), b"DR\x01\x00").unwrap();
+        assert!(last_good(&state).is_none());
+    }
+}

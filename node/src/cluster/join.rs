@@ -1,0 +1,242 @@
+//! The joiner's side: asks a listed node to be let in, each second, until it is.
+//!
+//! The token pins the key of the convention's authority; without one, an operator compares the
+//! fingerprints that both sides show. The node's own key is kept before it is ever shown.
+//! Not here: what the convention makes of it (`admission`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::peer::{JoinWishes, JoinedTo};
+use protocol::wire::{JoinRequest, JoinResponse, RefusalCode, Shape};
+use protocol::{decode, encode};
+use transport::PeerFault as Unaccepted;
+use transport::endpoint::{DialFault, JoinTrust};
+use transport::identity::KeyHash;
+use transport::streams::AskFault;
+use transport::token::JoinToken;
+
+use super::membership::Membership;
+use super::peers::{resolve, told};
+use super::{reachable, same_user};
+use crate::agent::node::{Node, stamp};
+
+/// What a joiner shows.
+enum Proof {
+    /// A token, with the authority that it pins.
+    Token(Box<JoinToken>),
+    /// That it runs as the same user on the same host.
+    SameUser(Box<transport::token::TokenSecret>),
+    /// Nothing: an operator approves it.
+    Approval,
+}
+
+/// Asks until this node is a member, or it is shut down.
+pub(crate) async fn run(node: &Arc<Node>) {
+    let asking = async {
+        loop {
+            let again = match once(node).await {
+                Ok(()) => return,
+                Err(Refused { reason, again }) => {
+                    let news = node.membership.trouble.send_if_modified(|trouble| {
+                        let news = trouble.as_ref() != Some(&reason);
+                        *trouble = Some(reason.clone());
+                        news
+                    });
+                    if news {
+                        tracing::warn!(reason, "not joined yet");
+                    }
+                    again
+                }
+            };
+            tokio::time::sleep(again).await;
+        }
+    };
+    let _stopped = node.shutdown.run_until_cancelled(asking).await;
+}
+
+/// Not joined this time.
+struct Refused {
+    reason: String,
+    again: Duration,
+}
+
+/// Asks each listed node in turn.
+async fn once(node: &Arc<Node>) -> Result<(), Refused> {
+    let membership = &node.membership;
+    let wait = |reason: String| Refused {
+        reason,
+        again: ASK_AGAIN,
+    };
+    let proof = proof(node).map_err(wait)?;
+    let port = membership
+        .endpoint
+        .local_address()
+        .map_or(0, |at| at.port());
+    let mut listed_itself = false;
+    let mut refused = None;
+    for leader in &node.settings.convention_leaders {
+        let address = reachable::dialled(leader);
+        let remotes = resolve(&address).await;
+        if remotes.is_empty() {
+            refused.get_or_insert(wait(format!(
+                "`{address}` (`convleader.cfg`) has no address"
+            )));
+        }
+        for remote in remotes {
+            if reachable::is_own(remote, membership.address(), port) {
+                listed_itself = true;
+                continue;
+            }
+            match ask(membership, remote, &proof).await {
+                Ok(()) => return Ok(()),
+                // One that decided says more than one that is not there.
+                Err((fault, decided)) if decided => refused = Some(fault),
+                Err((fault, _)) => {
+                    refused.get_or_insert(fault);
+                }
+            }
+        }
+    }
+    let mut refused = refused.unwrap_or_else(|| wait("`convleader.cfg` names nobody".to_owned()));
+    if listed_itself {
+        refused.reason.push_str(
+            "; this node is listed itself: if no convention exists yet, found one on one of the \
+             hosts with `director start --found`",
+        );
+    }
+    Err(refused)
+}
+
+/// Read anew each time: an operator may have written another token.
+fn proof(node: &Node) -> Result<Proof, String> {
+    let written = node.directory.settings();
+    let token = match written {
+        Ok(read) => read.settings.join_token,
+        Err(error) => return Err(error.to_string()),
+    };
+    if let Some(text) = token {
+        let token = text
+            .parse()
+            .map_err(|fault: transport::token::TokenFault| format!("`convtoken.cfg`: {fault}"))?;
+        return Ok(Proof::Token(Box::new(token)));
+    }
+    let same = node.membership.identity().user_secret().cloned();
+    Ok(same.map_or(Proof::Approval, |secret| Proof::SameUser(Box::new(secret))))
+}
+
+/// Asks the node at one address; says whether a refusal is a decision.
+async fn ask(
+    membership: &Arc<Membership>,
+    remote: std::net::SocketAddr,
+    proof: &Proof,
+) -> Result<(), (Refused, bool)> {
+    let trust = match proof {
+        Proof::Token(token) => JoinTrust::Pinned(token.authority),
+        Proof::SameUser(_) | Proof::Approval => JoinTrust::Compared,
+    };
+    let dialled = membership.endpoint.dial_to_join(remote, trust).await;
+    let connection = dialled.map_err(|fault| not_reached(remote, &fault))?;
+    let broken = |reason: String| {
+        let again = ASK_AGAIN;
+        (Refused { reason, again }, false)
+    };
+    let authority = connection
+        .authority()
+        .ok_or_else(|| broken(format!("`{remote}` shows no authority")))?;
+    let request = request(membership, proof).map_err(broken)?;
+    let answer = connection.ask::<_, JoinResponse>(&request, ASK_LIMIT).await;
+    let response = match answer {
+        Ok(response) => response,
+        Err(AskFault::Refused(refusal)) => {
+            let own = membership.identity().key().hash();
+            return Err(turned_down(&refusal.text, refusal.code, own, authority));
+        }
+        Err(fault) => return Err(broken(format!("`{remote}`: {}", told(&fault)))),
+    };
+    let known: Result<JoinedTo, _> = decode(JoinedTo::NAME, JoinedTo::VERSION, &response.document);
+    let credentials = membership
+        .identity()
+        .joined(&response, authority, stamp())
+        .map_err(|error| broken(told(&error)))?;
+    membership.credentials.swap(credentials);
+    let told_of = known.map(|known| known.known).unwrap_or_default();
+    let addresses = told_of.into_iter().map(|(_, address)| address);
+    membership.peers.hint(addresses);
+    tracing::info!(convention = %response.convention, node = %response.node, "joined");
+    Ok(())
+}
+
+fn request(membership: &Membership, proof: &Proof) -> Result<JoinRequest, String> {
+    let wishes = JoinWishes {
+        node: membership.me,
+        name: membership.name.clone(),
+        address: membership.address().to_owned(),
+        may_vote: membership.may_vote,
+    };
+    let (token_id, secret) = match proof {
+        Proof::Token(token) => (Some(token.id.to_string()), token.secret.bytes().to_vec()),
+        Proof::SameUser(secret) => (Some(same_user::TOKEN.to_owned()), secret.bytes().to_vec()),
+        Proof::Approval => (None, Vec::new()),
+    };
+    let key_request = membership.identity().key().request();
+    Ok(JoinRequest {
+        token_id,
+        secret,
+        certificate_request: key_request.map_err(|fault| told(&fault))?,
+        document: encode(JoinWishes::NAME, JoinWishes::VERSION, &wishes)
+            .map_err(|error| error.to_string())?,
+    })
+}
+
+fn not_reached(remote: std::net::SocketAddr, fault: &DialFault) -> (Refused, bool) {
+    let (reason, decided) = match fault {
+        DialFault::Peer {
+            fault: Unaccepted::Pin { pinned },
+            ..
+        } => (
+            format!(
+                "`{remote}` is not the convention that the token is for: its authority is not \
+                 `{pinned}`; check `convleader.cfg`, or write a token of that convention into \
+                 `convtoken.cfg`"
+            ),
+            true,
+        ),
+        DialFault::Refused { refusal, .. } => (
+            format!("`{remote}` refuses: {}", refusal.text),
+            matches!(
+                refusal.code,
+                RefusalCode::VersionTooOld | RefusalCode::VersionTooNew
+            ),
+        ),
+        fault => (told(fault), false),
+    };
+    let again = if decided { REFUSED_AGAIN } else { ASK_AGAIN };
+    (Refused { reason, again }, decided)
+}
+
+fn turned_down(text: &str, code: RefusalCode, own: KeyHash, authority: KeyHash) -> (Refused, bool) {
+    let (reason, again) = match code {
+        RefusalCode::NotApproved => (
+            format!(
+                "waiting for approval: this node's key is `{own}`, the convention's authority \
+                 `{authority}`; compare both, then run `cluster approve` on a member"
+            ),
+            ASK_AGAIN,
+        ),
+        RefusalCode::Busy | RefusalCode::NotLeader | RefusalCode::Unknown => {
+            (text.to_owned(), ASK_AGAIN)
+        }
+        _ => (text.to_owned(), REFUSED_AGAIN),
+    };
+    (Refused { reason, again }, true)
+}
+
+/// Wait before the listed nodes are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Wait after a refusal that only an operator can change.
+const REFUSED_AGAIN: Duration = Duration::from_secs(3);
+
+/// How long an answer may take: the one asked may have to find the leader.
+const ASK_LIMIT: Duration = Duration::from_secs(10);

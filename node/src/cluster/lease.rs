@@ -1,0 +1,180 @@
+//! Whether this node may deliver to Director actors by role or global name.
+//!
+//! The leader gives a lost member's Director actors away only after the lease and a margin. So a
+//! lease is counted from when the heartbeat was *sent*, and ends by this node's own clock, whether
+//! or not it can reach anybody.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+/// Standing of this node's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeaseState {
+    /// It holds: names and roles are served.
+    Held,
+    /// It has ended, or there was none in this run yet.
+    Ended,
+    /// There was none in this run yet, and `offline.cfg` lets local clients be served.
+    Offline,
+}
+
+impl LeaseState {
+    /// Whether roles and names are served here.
+    pub(crate) fn serves(self) -> bool {
+        self != Self::Ended
+    }
+}
+
+/// The lease of this node.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    term: watch::Sender<Term>,
+    state: watch::Sender<LeaseState>,
+}
+
+/// Until when it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Term {
+    /// None in this run yet.
+    None { offline: bool },
+    /// This node leads: its majority answers it.
+    Leads,
+    /// Until then.
+    Until(Instant),
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self {
+            term: watch::Sender::new(Term::None { offline: false }),
+            state: watch::Sender::new(LeaseState::Ended),
+        }
+    }
+}
+
+impl Lease {
+    /// The lease, as it holds and ends.
+    pub(crate) fn state(&self) -> watch::Receiver<LeaseState> {
+        self.state.subscribe()
+    }
+
+    /// This node leads.
+    pub(super) fn lead(&self) {
+        self.set(Term::Leads);
+    }
+
+    /// This node leads no longer: whoever does has just granted it a fresh lease.
+    pub(super) fn lead_no_longer(&self) {
+        if *self.term.borrow() == Term::Leads {
+            self.set(Term::Until(Instant::now() + AFTER_LEADING));
+        }
+    }
+
+    /// A heartbeat that was sent at `sent` has been acknowledged.
+    pub(super) fn renew(&self, sent: Instant, lease: Duration) {
+        self.set(Term::Until(sent + lease));
+    }
+
+    /// The convention is out of reach since the start, and local clients may be served.
+    pub(super) fn serve_offline(&self) {
+        if matches!(*self.term.borrow(), Term::None { .. }) {
+            self.set(Term::None { offline: true });
+        }
+    }
+
+    /// Ends it now, as the member is none any more.
+    pub(super) fn end(&self) {
+        self.set(Term::Until(Instant::now()));
+    }
+
+    /// Watches the clock until it is cancelled.
+    pub(crate) async fn run(&self, shutdown: CancellationToken) {
+        let mut term = self.term.subscribe();
+        loop {
+            let now = *term.borrow_and_update();
+            self.publish();
+            let ends = async {
+                match now {
+                    Term::Until(end) if end > Instant::now() => sleep_until(end).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                changed = term.changed() => if changed.is_err() { return },
+                () = ends => {}
+            }
+        }
+    }
+
+    fn set(&self, term: Term) {
+        self.term.send_replace(term);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let now = match *self.term.borrow() {
+            Term::Leads => LeaseState::Held,
+            Term::Until(end) if end > Instant::now() => LeaseState::Held,
+            Term::Until(_) | Term::None { offline: false } => LeaseState::Ended,
+            Term::None { offline: true } => LeaseState::Offline,
+        };
+        self.state.send_if_modified(|state| {
+            let changed = *state != now;
+            *state = now;
+            changed
+        });
+    }
+}
+
+/// A leader that lost its majority noticed it within an election's time of the lease that the next
+/// leader grants; this is that lease without that time.
+const AFTER_LEADING: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(6);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_counts_from_when_its_heartbeat_was_sent() {
+        let lease = Lease::default();
+        let mut state = lease.state();
+        let shutdown = CancellationToken::new();
+        let running = async {
+            let sent = Instant::now();
+            tokio::time::advance(Duration::from_secs(2)).await;
+            lease.renew(sent, LEASE);
+            assert!(state.borrow().serves());
+            state.wait_for(|state| !state.serves()).await.unwrap();
+            let held = sent.elapsed();
+            assert!(
+                held >= LEASE && held < LEASE + Duration::from_millis(50),
+                "{held:?}"
+            );
+            shutdown.cancel();
+        };
+        tokio::join!(lease.run(shutdown.clone()), running);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_without_its_convention_serves_only_if_it_is_told_to() {
+        let lease = Lease::default();
+        assert_eq!(*lease.state().borrow(), LeaseState::Ended);
+        lease.serve_offline();
+        assert_eq!(*lease.state().borrow(), LeaseState::Offline);
+        lease.renew(Instant::now(), LEASE);
+        lease.end();
+        lease.serve_offline();
+        assert_eq!(
+            *lease.state().borrow(),
+            LeaseState::Ended,
+            "it had a lease before"
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Where a node is reached: the address it tells others, and whether a listed one is its own.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+use crate::directory::{LeaderAddress, Settings};
+
+/// The admin port where none is written.
+const ADMIN_PORT: u16 = 1900;
+
+/// `host:port` under which others reach this node: what `advertise.cfg` says, else the address it
+/// listens on, else the one from which it reaches the listed leader or the world.
+pub(super) fn address(settings: &Settings, listen: Option<IpAddr>, port: u16) -> String {
+    if let Some(text) = &settings.advertise {
+        return with_port(text, port);
+    }
+    let specific = listen.filter(|ip| !ip.is_unspecified());
+    let towards_leader = || {
+        let leader = settings.convention_leaders.first()?;
+        local_towards(&dialled(leader))
+    };
+    let ip = specific
+        .or_else(towards_leader)
+        .or_else(|| local_towards(ANYWHERE))
+        .unwrap_or(Ipv4Addr::LOCALHOST.into());
+    SocketAddr::new(ip, port).to_string()
+}
+
+/// An address of `convleader.cfg` as it is dialled.
+pub(super) fn dialled(listed: &LeaderAddress) -> String {
+    let port = listed.port.unwrap_or(ADMIN_PORT);
+    let host = &listed.host;
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// Whether `remote` is this node, which listens on `port`.
+pub(super) fn is_own(remote: SocketAddr, advertised: &str, port: u16) -> bool {
+    if remote.to_string() == advertised {
+        return true;
+    }
+    // Only an address of this host can be bound.
+    remote.port() == port && UdpSocket::bind((remote.ip(), 0)).is_ok()
+}
+
+/// The address of this host from which packets to `remote` leave; nothing is sent.
+fn local_towards(remote: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(remote).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_unspecified()).then_some(ip)
+}
+
+fn with_port(text: &str, port: u16) -> String {
+    let host = text.trim_start_matches('[').trim_end_matches(']');
+    if text.parse::<SocketAddr>().is_ok() {
+        return text.to_owned();
+    }
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        return format!("[{host}]:{port}");
+    }
+    match text.rsplit_once(':') {
+        Some((_, number)) if number.parse::<u16>().is_ok() => text.to_owned(),
+        _ => format!("{text}:{port}"),
+    }
+}
+
+/// An address of nobody (RFC 5737): the way there is the way out.
+const ANYWHERE: &str = "192.0.2.1:9";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_advertised_address_gets_the_port_unless_it_has_one() {
+        assert_eq!(with_port("a.example", 7), "a.example:7");
+        assert_eq!(with_port("a.example:8", 7), "a.example:8");
+        assert_eq!(with_port("10.0.0.1", 7), "10.0.0.1:7");
+        assert_eq!(with_port("fd00::1", 7), "[fd00::1]:7");
+        assert_eq!(with_port("[fd00::1]", 7), "[fd00::1]:7");
+        assert_eq!(with_port("[fd00::1]:8", 7), "[fd00::1]:8");
+    }
+
+    #[test]
+    fn a_node_knows_its_own_address() {
+        let own = "127.0.0.1:7".parse().unwrap();
+        assert!(is_own(own, "a.example:7", 7));
+        assert!(!is_own(own, "a.example:7", 8), "another port");
+        let other = "192.0.2.1:7".parse().unwrap();
+        assert!(!is_own(other, "a.example:7", 7));
+        assert!(is_own(other, "192.0.2.1:7", 7), "behind NAT");
+    }
+
+    #[test]
+    fn a_listed_leader_has_the_admin_port_unless_it_says_another() {
+        let listed = |host: &str, port| LeaderAddress {
+            host: host.to_owned(),
+            port,
+        };
+        assert_eq!(dialled(&listed("a", None)), "a:1900");
+        assert_eq!(dialled(&listed("fd00::1", Some(7))), "[fd00::1]:7");
+    }
+}

@@ -1,0 +1,423 @@
+//! The registry as this node has it: one handle, whether the node is a voter or a follower.
+//!
+//! A voter reads the state that consensus applies; a follower applies the same commands, which the
+//! leader streams to it, to a registry of its own. A change of part swaps the source underneath.
+//! Not here: the stream (`follow`), becoming a voter (`voters`).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use convention::Registry;
+use leader::reconcile::{ProposeFailure, Replica};
+use leader::{AppliedEntry, Consensus, FatalError};
+use protocol::NodeId;
+use protocol::peer::{PeerRequest, PeerResponse};
+use protocol::registry::{Command, Outcome, State};
+use protocol::wire::RefusalCode;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::peers::{PeerFault, Peers, WeakPeers};
+use super::standing::Standing;
+
+/// The registry of this node, and the right to propose.
+#[derive(Debug)]
+pub(crate) struct RegistryHandle {
+    // Locks because reads come from any task; held for one read or one batch, never across an
+    // await. A voter's own lock lies in the consensus.
+    consensus: RwLock<Option<Arc<Consensus>>>,
+    followed: RwLock<Followed>,
+    applied: watch::Sender<u64>,
+    standing: watch::Sender<Standing>,
+    // How often the part has changed: ends what followed the part before.
+    parts: watch::Sender<u64>,
+    // Weak: the peers look into the registry as well.
+    peers: OnceLock<WeakPeers>,
+    // Why this node is no member any more, once others have said so.
+    removed: watch::Sender<Option<String>>,
+    offline: AtomicBool,
+    tasks: TaskTracker,
+}
+
+/// A follower's own copy.
+#[derive(Debug, Default)]
+struct Followed {
+    registry: Registry,
+    index: u64,
+}
+
+impl RegistryHandle {
+    /// A follower that knows nothing yet; its tasks run on `tasks`.
+    pub(crate) fn new(tasks: TaskTracker) -> Self {
+        Self {
+            consensus: RwLock::default(),
+            followed: RwLock::default(),
+            applied: watch::Sender::new(0),
+            standing: watch::Sender::default(),
+            parts: watch::Sender::new(0),
+            peers: OnceLock::new(),
+            removed: watch::Sender::new(None),
+            offline: AtomicBool::new(false),
+            tasks,
+        }
+    }
+
+    /// Says how others are reached; before that, only a leader proposes.
+    pub(crate) fn reach(&self, peers: &Peers) {
+        let _set_once = self.peers.set(peers.downgrade());
+    }
+
+    /// Reads the registry as this node has applied it. Keep it short: applying waits meanwhile.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        match self.consensus() {
+            Some(consensus) => consensus.read(look),
+            None => look(self.followed().registry.state()),
+        }
+    }
+
+    /// As [`read`](Self::read), with the index that the registry stands at.
+    pub(crate) fn read_at<T>(&self, look: impl FnOnce(u64, &State) -> T) -> T {
+        match self.consensus() {
+            Some(consensus) => consensus.read_at(look),
+            None => {
+                let followed = self.followed();
+                look(followed.index, followed.registry.state())
+            }
+        }
+    }
+
+    /// The last applied index, as it moves, over all changes of part.
+    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Who leads, as it changes, over all changes of part.
+    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// How often this node's part has changed, as it changes.
+    pub(crate) fn parts(&self) -> watch::Receiver<u64> {
+        self.parts.subscribe()
+    }
+
+    /// This node's consensus, if it is a voter.
+    pub(crate) fn consensus(&self) -> Option<Arc<Consensus>> {
+        let held = self.consensus.read();
+        held.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Entries applied behind `index`, if this node is a voter and still has them.
+    pub(crate) fn entries_after(&self, index: u64, count: usize) -> Option<Vec<AppliedEntry>> {
+        self.consensus()?.entries_after(index, count)
+    }
+
+    /// Has consensus bring the registry from now on.
+    pub(crate) fn become_voter(self: &Arc<Self>, consensus: Consensus) {
+        let consensus = Arc::new(consensus);
+        self.swap(Some(Arc::clone(&consensus)));
+        self.take_standing(&consensus.standing().borrow());
+        self.applied.send_replace(*consensus.applied().borrow());
+        self.pump(&consensus);
+    }
+
+    /// Follows the leader's stream from this state on.
+    pub(crate) fn become_follower(&self, state: State, index: u64) {
+        self.replace(state, index);
+        self.swap(None);
+        self.applied.send_replace(index);
+        self.standing.send_modify(|standing| {
+            standing.leader = None;
+            standing.leads = false;
+        });
+    }
+
+    /// A follower takes the leader's registry over; what was done offline is forgotten.
+    pub(super) fn take_over(&self, state: State, index: u64) {
+        self.offline.store(false, Ordering::Release);
+        self.replace(state, index);
+    }
+
+    /// Whether this node is on its own: proposals change only its own copy, until the convention
+    /// is back.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    /// A follower that has not reached its convention since it started goes on by itself.
+    pub(super) fn go_offline(&self, change: impl FnOnce(&mut State)) {
+        self.offline.store(true, Ordering::Release);
+        let (index, mut state) = self.read_at(|index, state| (index, state.clone()));
+        change(&mut state);
+        self.replace(state, index + 1);
+    }
+
+    fn apply_offline(&self, command: &Command) -> (u64, Outcome) {
+        let mut followed = self
+            .followed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let outcome = followed.registry.apply(command);
+        followed.index += 1;
+        let index = followed.index;
+        drop(followed);
+        self.applied.send_replace(index);
+        (index, outcome)
+    }
+
+    /// A follower takes a snapshot over.
+    fn replace(&self, state: State, index: u64) {
+        let mut followed = self
+            .followed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *followed = Followed {
+            registry: Registry::from_state(state),
+            index,
+        };
+        drop(followed);
+        self.applied.send_replace(index);
+    }
+
+    /// A follower applies what the leader streamed; `false` where something is missing between.
+    pub(super) fn apply(&self, entries: &[(u64, Vec<Command>)]) -> bool {
+        let mut followed = self
+            .followed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (index, commands) in entries {
+            if *index <= followed.index {
+                continue;
+            }
+            if *index != followed.index + 1 {
+                return false;
+            }
+            for command in commands {
+                followed.registry.apply(command);
+            }
+            followed.index = *index;
+        }
+        let index = followed.index;
+        drop(followed);
+        self.applied.send_replace(index);
+        true
+    }
+
+    /// What a follower heard of the lead.
+    pub(super) fn hear_leader(&self, leader: Option<(NodeId, String)>, term: u64) {
+        if self.consensus().is_some() {
+            return;
+        }
+        self.standing.send_if_modified(|standing| {
+            let heard = Standing {
+                leader,
+                leads: false,
+                term: term.max(standing.term),
+            };
+            let changed = *standing != heard;
+            *standing = heard;
+            changed
+        });
+    }
+
+    /// Remembers the term of a step or welcome; `false` if a newer one is known.
+    pub(crate) fn admits_term(&self, term: u64) -> bool {
+        let mut admitted = true;
+        self.standing.send_if_modified(|standing| {
+            admitted = term >= standing.term;
+            let newer = term > standing.term;
+            standing.term = standing.term.max(term);
+            newer
+        });
+        admitted
+    }
+
+    /// Others say that this node was removed.
+    pub(super) fn note_removed(&self, reason: &str) {
+        self.removed.send_if_modified(|removed| {
+            let first = removed.is_none();
+            removed.get_or_insert_with(|| reason.to_owned());
+            first
+        });
+    }
+
+    /// Why this node is no member any more, once that is known.
+    pub(crate) fn removed(&self) -> watch::Receiver<Option<String>> {
+        self.removed.subscribe()
+    }
+
+    /// Waits until consensus on this node fails for good; a follower waits for ever.
+    pub(crate) async fn failed(&self) -> FatalError {
+        let mut parts = self.parts();
+        loop {
+            parts.borrow_and_update();
+            let consensus = self.consensus();
+            let failing = async {
+                match &consensus {
+                    Some(consensus) => consensus.failed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                fatal = failing => return fatal,
+                changed = parts.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
+            }
+        }
+    }
+
+    /// Stops consensus, if this node has a part in it.
+    pub(crate) async fn shutdown(&self) {
+        if let Some(consensus) = self.consensus() {
+            consensus.shutdown().await;
+        }
+        self.parts.send_modify(|parts| *parts += 1);
+    }
+
+    async fn propose_here_or_there(
+        &self,
+        command: Command,
+    ) -> Result<(u64, Outcome), ProposeFailure> {
+        let until = tokio::time::Instant::now() + PROPOSE_LIMIT;
+        loop {
+            if self.is_offline() {
+                return Ok(self.apply_offline(&command));
+            }
+            if let Some(consensus) = self.consensus().filter(|consensus| consensus.is_leader()) {
+                let done = Replica::propose(&*consensus, command.clone()).await;
+                if consensus.is_leader() || !matches!(done, Err(ProposeFailure::Unavailable { .. }))
+                {
+                    return done;
+                }
+            }
+            match self.forward(&command, until).await {
+                Err(ProposeFailure::Unavailable { reason }) => {
+                    let now = tokio::time::Instant::now();
+                    if now + RETRY >= until {
+                        return Err(ProposeFailure::Unavailable { reason });
+                    }
+                    tokio::time::sleep(RETRY).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn forward(
+        &self,
+        command: &Command,
+        until: tokio::time::Instant,
+    ) -> Result<(u64, Outcome), ProposeFailure> {
+        let unavailable = |reason: &str| ProposeFailure::Unavailable {
+            reason: reason.to_owned(),
+        };
+        let peers = self.peers.get().and_then(WeakPeers::upgrade);
+        let peers = peers.ok_or_else(|| unavailable("this node is stopping"))?;
+        let request = PeerRequest::Propose {
+            command: command.clone(),
+        };
+        let within = until.saturating_duration_since(tokio::time::Instant::now());
+        match peers.ask_leader(&request, within).await {
+            Ok(PeerResponse::Proposed { index, outcome }) => {
+                let mut applied = self.applied();
+                let reached = applied.wait_for(|applied| *applied >= index);
+                // What the leader did may be read here, unless the stream is cut just now.
+                let _cut = tokio::time::timeout(READ_OWN_LIMIT, reached).await;
+                Ok((index, outcome))
+            }
+            Ok(_) => Err(unavailable("the leader's answer is of another kind")),
+            Err(PeerFault::Unknown { reason }) => Err(ProposeFailure::Unknown { reason }),
+            Err(PeerFault::Refused(refusal)) if refusal.code == RefusalCode::Unknown => {
+                Err(ProposeFailure::Unknown {
+                    reason: refusal.text,
+                })
+            }
+            Err(fault) => Err(unavailable(&fault.to_string())),
+        }
+    }
+
+    /// Keeps the stable watches as the consensus moves, as long as it is this node's.
+    fn pump(self: &Arc<Self>, consensus: &Consensus) {
+        let (handle, mut parts) = (Arc::clone(self), self.parts());
+        parts.borrow_and_update();
+        let (mut applied, mut standing) = (consensus.applied(), consensus.standing());
+        self.tasks.spawn(async move {
+            loop {
+                let index = *applied.borrow_and_update();
+                handle
+                    .applied
+                    .send_if_modified(|it| std::mem::replace(it, index) != index);
+                let now = standing.borrow_and_update().clone();
+                handle.take_standing(&now);
+                tokio::select! {
+                    biased;
+                    _changed = parts.changed() => return,
+                    changed = applied.changed() => if changed.is_err() { return },
+                    changed = standing.changed() => if changed.is_err() { return },
+                }
+            }
+        });
+    }
+
+    fn take_standing(&self, heard: &leader::Standing) {
+        let mut now = Standing::from(heard);
+        self.standing.send_if_modified(|standing| {
+            now.term = now.term.max(standing.term);
+            let changed = *standing != now;
+            *standing = now.clone();
+            changed
+        });
+    }
+
+    fn swap(&self, consensus: Option<Arc<Consensus>>) {
+        let mut held = self
+            .consensus
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *held = consensus;
+        drop(held);
+        self.parts.send_modify(|parts| *parts += 1);
+    }
+
+    fn followed(&self) -> std::sync::RwLockReadGuard<'_, Followed> {
+        self.followed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Replica for RegistryHandle {
+    async fn propose(&self, command: Command) -> Result<(u64, Outcome), ProposeFailure> {
+        self.propose_here_or_there(command).await
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        Self::read(self, look)
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        Self::applied(self)
+    }
+
+    fn leads(&self) -> bool {
+        self.standing.borrow().leads
+    }
+
+    async fn confirm(&self) -> Result<(), ProposeFailure> {
+        let Some(consensus) = self.consensus() else {
+            return Err(ProposeFailure::Unavailable {
+                reason: "this node is not the leader".to_owned(),
+            });
+        };
+        Replica::confirm(&*consensus).await
+    }
+}
+
+/// How long a command may look for a leader.
+const PROPOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two attempts.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// How long a proposal that is done waits for this node to have applied it.
+const READ_OWN_LIMIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,392 @@
+//! The member's side of its session with the leader: heartbeats, the lease, the registry's stream.
+//!
+//! A member only dials out. When the session ends for whatever reason, it looks for the leader anew;
+//! the lease runs on meanwhile (`lease`).
+//! Not here: the leader's side (`sessions`), joining (`join`).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use leader::reconcile::Replica;
+use protocol::NodeId;
+use protocol::peer::{PeerRequest, SessionDown, SessionOpen, SessionUp};
+use protocol::registry::{Command, FEATURE_LEVEL, MemberState};
+use rand::Rng;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use transport::Alpn;
+use transport::streams::{BiStream, FrameReceiver, FrameSender};
+
+use super::peers::told;
+use super::strays;
+use crate::agent::node::{Node, stamp};
+
+/// Keeps a session with whoever leads, and announces this node when it leads itself, until
+/// shutdown.
+pub(crate) async fn run(node: Arc<Node>) {
+    let membership = &node.membership;
+    let mut standing = membership.registry.standing();
+    let mut removed = membership.registry.removed();
+    while !node.shutdown.is_cancelled() {
+        let once = async {
+            let leads = standing.borrow_and_update().leads;
+            let reason = removed.borrow_and_update().clone();
+            if leads {
+                lead(&node, &mut standing).await;
+            } else if let Some(reason) = reason {
+                removed_for_good(&node, &reason, &mut removed).await;
+            } else if let Err(reason) = follow(&node).await {
+                tracing::debug!(reason, "no session");
+                membership.trouble.send_replace(Some(reason));
+                let pause = rand::rng().random_range(PAUSE_MS);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        };
+        let _stopped = node.shutdown.run_until_cancelled(once).await;
+    }
+}
+
+/// While this node leads: it is up in its own registry, and its lease holds.
+async fn lead(node: &Arc<Node>, standing: &mut watch::Receiver<super::Standing>) {
+    let membership = &node.membership;
+    membership.lease.lead();
+    while standing.borrow_and_update().leads {
+        if announced(node) {
+            membership.trouble.send_replace(None);
+        } else if let Err(failure) = announce(node).await {
+            tracing::warn!(%failure, "this node is not announced yet");
+            let _moved = timeout(ANNOUNCE_AGAIN, standing.changed()).await;
+            continue;
+        }
+        let mut applied = membership.registry.applied();
+        tokio::select! {
+            changed = standing.changed() => if changed.is_err() { return },
+            // Somebody may have called it lost while it did not lead.
+            changed = applied.changed() => if changed.is_err() { return },
+        }
+    }
+    membership.lease.lead_no_longer();
+}
+
+/// Whether the registry knows this run of the node to be up.
+fn announced(node: &Node) -> bool {
+    let me = node.membership.me;
+    node.membership.registry.read(|state| {
+        let member = state.members.get(&me);
+        member.is_some_and(|member| {
+            member.incarnation == node.incarnation && member.state == MemberState::Up
+        })
+    })
+}
+
+/// Says that this run of the node has started.
+pub(crate) async fn announce(node: &Node) -> Result<(), leader::reconcile::ProposeFailure> {
+    let started = Command::MemberStarted {
+        node: node.id,
+        name: node.settings.node_name.clone(),
+        address: node.membership.address().to_owned(),
+        incarnation: node.incarnation,
+        capabilities: node.capabilities(),
+        stamp: stamp(),
+    };
+    node.membership.registry.propose(started).await.map(drop)
+}
+
+/// A node that was removed waits for the operator.
+async fn removed_for_good(
+    node: &Node,
+    reason: &str,
+    removed: &mut watch::Receiver<Option<String>>,
+) {
+    tracing::error!(reason, "this node is no member of its convention any more");
+    node.membership.lease.end();
+    node.membership
+        .trouble
+        .send_replace(Some(reason.to_owned()));
+    let _never_again = removed.changed().await;
+}
+
+/// One session, from looking for the leader to its end.
+async fn follow(node: &Arc<Node>) -> Result<(), String> {
+    let membership = &node.membership;
+    let Some((leader, address)) = membership.peers.leader(LOOK_LIMIT).await else {
+        return Err("no member of the convention that can be reached knows who leads".to_owned());
+    };
+    if leader == membership.me {
+        return Err("this node is about to lead".to_owned());
+    }
+    let connected = timeout(OPEN_LIMIT, async {
+        if let Some(live) = membership.peers.live(leader, Alpn::Convention) {
+            return Ok(live);
+        }
+        let dialled = membership.peers.dial(leader, &address, Alpn::Convention);
+        match dialled.await {
+            Ok(connection) => Ok(connection),
+            Err(_elsewhere) => membership.peers.connection(leader, Alpn::Convention).await,
+        }
+    });
+    let connection = match connected.await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(fault)) => {
+            membership.registry.hear_leader(None, 0);
+            return Err(fault.to_string());
+        }
+        Err(_elapsed) => {
+            membership.registry.hear_leader(None, 0);
+            return Err(format!(
+                "the leader `{leader}` at `{address}` cannot be reached"
+            ));
+        }
+    };
+    let opened = timeout(OPEN_LIMIT, connection.open()).await;
+    let stream = opened.map_err(|_elapsed| "the leader opens no stream".to_owned());
+    let stream = stream.and_then(|opened| opened.map_err(|closed| told(&closed)));
+    let ended = match stream {
+        Ok(stream) => Session::new(node, leader, address).keep(stream).await,
+        Err(reason) => reason,
+    };
+    // Whoever is asked next is asked anew; a dead connection is not tried again.
+    membership.peers.remove(&connection);
+    membership.registry.hear_leader(None, 0);
+    Err(ended)
+}
+
+/// One session with one leader.
+struct Session<'a> {
+    node: &'a Arc<Node>,
+    leader: NodeId,
+    address: String,
+    // Heartbeats under way: their numbers and when they were sent. Held for a look-up only.
+    sent: Mutex<VecDeque<(u64, Instant)>>,
+    heard: watch::Sender<Instant>,
+}
+
+impl<'a> Session<'a> {
+    fn new(node: &'a Arc<Node>, leader: NodeId, address: String) -> Self {
+        Self {
+            node,
+            leader,
+            address,
+            sent: Mutex::default(),
+            heard: watch::Sender::new(Instant::now()),
+        }
+    }
+
+    /// Keeps it until it ends, and says why.
+    async fn keep(&self, stream: BiStream) -> String {
+        let BiStream {
+            mut sender,
+            mut receiver,
+        } = stream;
+        let before = self.node.actors.slots();
+        let offline = self.node.membership.registry.is_offline();
+        let open = PeerRequest::Session(self.open());
+        if let Err(fault) = sender.send(&open).await {
+            return told(&fault);
+        }
+        let welcome = timeout(WELCOME_LIMIT, receiver.receive::<SessionDown>()).await;
+        let (lease, heartbeat) = match welcome {
+            Ok(Ok(Some(SessionDown::Welcome {
+                term,
+                lease_ms,
+                heartbeat_ms,
+                was_lost,
+            }))) => {
+                if !self.welcomed(term, was_lost) {
+                    return "a leader of an older term".to_owned();
+                }
+                if was_lost || offline {
+                    let ending = strays::end(Arc::clone(self.node), before);
+                    self.node.tasks.spawn(ending);
+                }
+                (
+                    Duration::from_millis(lease_ms),
+                    Duration::from_millis(heartbeat_ms),
+                )
+            }
+            Ok(Ok(_)) => return "the node that was asked does not lead".to_owned(),
+            Ok(Err(fault)) => return told(&fault),
+            Err(_elapsed) => return "the leader gave no answer".to_owned(),
+        };
+        // Each of these is one future from here on: no half-read frame is ever dropped but at the
+        // end of the session.
+        tokio::select! {
+            biased;
+            reason = self.moved_on() => reason,
+            reason = self.silence(heartbeat) => reason,
+            reason = self.hear(&mut receiver, lease) => reason,
+            reason = self.beat(&mut sender, heartbeat) => reason,
+        }
+    }
+
+    fn open(&self) -> SessionOpen {
+        let membership = &self.node.membership;
+        let follows = membership.registry.consensus().is_none();
+        let index = *membership.registry.applied().borrow();
+        // What was done offline is no one else's history.
+        let index = if membership.registry.is_offline() {
+            0
+        } else {
+            index
+        };
+        SessionOpen {
+            incarnation: membership.incarnation,
+            name: membership.name.clone(),
+            address: membership.address().to_owned(),
+            capabilities: self.node.capabilities(),
+            may_vote: membership.may_vote,
+            feature_level: FEATURE_LEVEL,
+            follow_from: follows.then_some(index),
+        }
+    }
+
+    /// The leader has taken this node in; `false` if it is one of the past.
+    fn welcomed(&self, term: u64, was_lost: bool) -> bool {
+        let registry = &self.node.membership.registry;
+        if !registry.admits_term(term) {
+            return false;
+        }
+        registry.hear_leader(Some((self.leader, self.address.clone())), term);
+        tracing::info!(leader = %self.leader, term, was_lost, "session with the leader");
+        if was_lost {
+            self.node
+                .membership
+                .returned
+                .send_modify(|times| *times += 1);
+        }
+        if registry.consensus().is_some() {
+            self.node.membership.trouble.send_replace(None);
+        }
+        true
+    }
+
+    /// Sends heartbeats until shutdown.
+    async fn beat(&self, sender: &mut FrameSender, every: Duration) -> String {
+        let mut number = 0;
+        loop {
+            number += 1;
+            let beat = self.heartbeat(number);
+            self.sent().push_back((number, Instant::now()));
+            if let Err(fault) = sender.send(&beat).await {
+                return told(&fault);
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+
+    fn heartbeat(&self, number: u64) -> SessionUp {
+        let node = self.node;
+        let named = node
+            .membership
+            .registry
+            .read(crate::agent::leftovers::named);
+        let (held, distrusted) = node.packages.report(&named);
+        SessionUp::Heartbeat {
+            number,
+            bound: *node.membership.bound.borrow(),
+            actors: node.actors.all().len() as u64,
+            held,
+            distrusted,
+        }
+    }
+
+    /// Takes in what the leader sends.
+    async fn hear(&self, receiver: &mut FrameReceiver, lease: Duration) -> String {
+        let membership = &self.node.membership;
+        loop {
+            let down = match receiver.receive::<SessionDown>().await {
+                Ok(Some(down)) => down,
+                Ok(None) => return "the leader has ended the session".to_owned(),
+                Err(fault) => return told(&fault),
+            };
+            self.heard.send_replace(Instant::now());
+            match down {
+                SessionDown::Acknowledged { number } => self.acknowledged(number, lease),
+                SessionDown::Snapshot { index, state } => {
+                    tracing::info!(index, "the registry came whole");
+                    membership.registry.take_over(*state, index);
+                    membership.trouble.send_replace(None);
+                }
+                SessionDown::Applied { entries } => {
+                    if !membership.registry.apply(&entries) {
+                        return "entries are missing in the leader's stream".to_owned();
+                    }
+                    membership.trouble.send_replace(None);
+                }
+                SessionDown::NotLeader => return "the leader leads no longer".to_owned(),
+                SessionDown::Welcome { .. } => {}
+            }
+        }
+    }
+
+    fn acknowledged(&self, number: u64, lease: Duration) {
+        let mut sent = self.sent();
+        while let Some((first, at)) = sent.front().copied() {
+            if first > number {
+                return;
+            }
+            sent.pop_front();
+            if first == number {
+                self.node.membership.lease.renew(at, lease);
+            }
+        }
+    }
+
+    /// Ends a session in which a heartbeat is not acknowledged: the leader may be gone, and others
+    /// know of the next.
+    async fn silence(&self, heartbeat: Duration) -> String {
+        let mut heard = self.heard.subscribe();
+        loop {
+            let last = *heard.borrow_and_update();
+            let limit = last + heartbeat + ACKNOWLEDGE_LIMIT;
+            tokio::select! {
+                _more = heard.changed() => {}
+                () = tokio::time::sleep_until(limit) => {
+                    return "the leader has fallen silent".to_owned();
+                }
+            }
+        }
+    }
+
+    /// Ends a voter's session when consensus says that another leads.
+    async fn moved_on(&self) -> String {
+        let registry = &self.node.membership.registry;
+        let (mut standing, mut removed) = (registry.standing(), registry.removed());
+        loop {
+            let leader = standing.borrow_and_update().leader.clone();
+            if leader.is_some_and(|(leader, _)| leader != self.leader) {
+                return "another node leads now".to_owned();
+            }
+            if removed.borrow_and_update().is_some() {
+                return "this node was removed".to_owned();
+            }
+            tokio::select! {
+                _moved = standing.changed() => {}
+                _moved = removed.changed() => {}
+            }
+        }
+    }
+
+    fn sent(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Instant)>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wait before the leader is looked for again, in milliseconds.
+const PAUSE_MS: std::ops::Range<u64> = 100..500;
+
+/// How long the leader is looked for at a time.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long the way to the leader may take.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the leader may take to commit that this node is there.
+const WELCOME_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long an acknowledgement may take.
+const ACKNOWLEDGE_LIMIT: Duration = Duration::from_millis(1_500);
+
+/// Wait before a leader announces itself again.
+const ANNOUNCE_AGAIN: Duration = Duration::from_millis(300);

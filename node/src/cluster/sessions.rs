@@ -1,0 +1,500 @@
+//! The leader's side of all sessions: leases granted and given up, and the registry's stream.
+//!
+//! Leases are not in the log: a node that begins to lead grants everybody a fresh one. When one and
+//! its margin are over, the member is lost, by commit; many at once are lost slowly, for it is
+//! likelier that this node was cut off.
+//! Not here: what follows from a loss (the registry, the reconciler).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use leader::reconcile::{ProposeFailure, Replica};
+use protocol::peer::{SessionDown, SessionOpen, SessionUp};
+use protocol::registry::{Command, MemberCommand, MemberState};
+use protocol::{Incarnation, NodeId, SourceHash};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use transport::streams::{BiStream, FrameReceiver, FrameSender};
+
+use super::peers::told;
+use crate::agent::node::{Node, stamp};
+
+/// The members' sessions with this node, while it leads.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    // Held for a look-up or an insertion only.
+    seen: Mutex<BTreeMap<NodeId, Seen>>,
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    incarnation: Incarnation,
+    until: Instant,
+    report: Report,
+}
+
+/// What a member said of itself last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    /// Last index that its router has.
+    pub(crate) bound: u64,
+    /// Actors alive on it.
+    pub(crate) actors: u64,
+    /// Packages that it holds.
+    pub(crate) held: Vec<SourceHash>,
+    /// Those that no key of its validates, and why.
+    pub(crate) distrusted: Vec<(SourceHash, String)>,
+    /// When it was heard last; `None`: not since this node leads.
+    pub(crate) heard: Option<Instant>,
+}
+
+impl Sessions {
+    /// What the members with a lease said last.
+    pub(crate) fn reports(&self) -> BTreeMap<NodeId, Report> {
+        let seen = self.seen();
+        let reports = seen.iter();
+        reports
+            .map(|(node, seen)| (*node, seen.report.clone()))
+            .collect()
+    }
+
+    /// Whether the member's lease holds, as far as this node granted it.
+    pub(crate) fn is_live(&self, node: NodeId) -> bool {
+        let seen = self.seen();
+        seen.get(&node)
+            .is_some_and(|seen| seen.until > Instant::now())
+    }
+
+    /// Moves with each report, lease and loss.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// A member that stops in order has no lease to lose.
+    pub(super) fn forget(&self, node: NodeId) {
+        self.seen().remove(&node);
+        self.moved();
+    }
+
+    fn grant(&self, node: NodeId, incarnation: Incarnation) {
+        let mut seen = self.seen();
+        let fresh = || Seen {
+            incarnation,
+            until: Instant::now(),
+            report: Report::default(),
+        };
+        let entry = seen.entry(node).or_insert_with(fresh);
+        if entry.incarnation != incarnation {
+            *entry = fresh();
+        }
+        entry.until = Instant::now() + LEASE + MARGIN;
+        drop(seen);
+        self.moved();
+    }
+
+    fn hear(&self, node: NodeId, incarnation: Incarnation, report: Report) -> bool {
+        let mut seen = self.seen();
+        let entry = seen.get_mut(&node);
+        let Some(entry) = entry.filter(|entry| entry.incarnation == incarnation) else {
+            return false;
+        };
+        entry.until = Instant::now() + LEASE + MARGIN;
+        entry.report = report;
+        drop(seen);
+        self.moved();
+        true
+    }
+
+    fn clear(&self) {
+        self.seen().clear();
+        self.moved();
+    }
+
+    /// Members whose lease and margin are over, the longest first, and when the next one's are.
+    fn due(&self, now: Instant) -> (Vec<(NodeId, Incarnation)>, Option<Instant>) {
+        let seen = self.seen();
+        let over = seen.iter().filter(|(_, seen)| seen.until <= now);
+        let mut over: Vec<_> = over
+            .map(|(node, seen)| (seen.until, *node, seen.incarnation))
+            .collect();
+        over.sort_unstable();
+        let next = seen.values().map(|seen| seen.until).filter(|at| *at > now);
+        let due = over.into_iter().map(|(_, node, run)| (node, run));
+        (due.collect(), next.min())
+    }
+
+    fn count(&self) -> usize {
+        self.seen().len()
+    }
+
+    fn moved(&self) {
+        self.changed.send_modify(|changed| *changed += 1);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<NodeId, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches the leases whenever this node leads, until shutdown.
+pub(crate) async fn watch_leases(node: Arc<Node>) {
+    let mut standing = node.membership.registry.standing();
+    loop {
+        let leads = async {
+            if standing.wait_for(|standing| standing.leads).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        if node.shutdown.run_until_cancelled(leads).await.is_none() {
+            return;
+        }
+        grant_all(&node);
+        let mut led = standing.clone();
+        let over = async {
+            let _stands = led.wait_for(|standing| !standing.leads).await;
+        };
+        tokio::select! {
+            biased;
+            () = node.shutdown.cancelled() => return,
+            () = over => {}
+            () = expire(&node) => {}
+        }
+        node.membership.sessions.clear();
+    }
+}
+
+/// Everybody who is up has a fresh lease from a new leader.
+fn grant_all(node: &Node) {
+    let membership = &node.membership;
+    let up = membership.registry.read(|state| {
+        let others = state.members.iter().filter(|(id, _)| **id != membership.me);
+        let up = others.filter(|(_, member)| member.state == MemberState::Up);
+        up.map(|(id, member)| (*id, member.incarnation))
+            .collect::<Vec<_>>()
+    });
+    for (member, incarnation) in up {
+        membership.sessions.grant(member, incarnation);
+    }
+}
+
+/// Commits the loss of members whose lease and margin are over.
+async fn expire(node: &Node) {
+    let sessions = &node.membership.sessions;
+    let mut changed = sessions.changed();
+    loop {
+        changed.borrow_and_update();
+        let (due, next) = sessions.due(Instant::now());
+        if due.is_empty() {
+            let next = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = next => {}
+                _moved = changed.changed() => {}
+            }
+            continue;
+        }
+        let at_once = (sessions.count() / MASS_PART).max(1);
+        if due.len() > at_once {
+            let detail = format!("{} of {} leases are over", due.len(), sessions.count());
+            node.membership
+                .audit
+                .note("many members lost", "leases", &detail);
+        }
+        for (member, incarnation) in due.iter().take(at_once).copied() {
+            lose(node, member, incarnation).await;
+        }
+        if due.len() > at_once {
+            tokio::time::sleep(MASS_PAUSE).await;
+        }
+    }
+}
+
+async fn lose(node: &Node, member: NodeId, incarnation: Incarnation) {
+    let lost = Command::Member(MemberCommand::Lost {
+        node: member,
+        incarnation,
+        stamp: stamp(),
+    });
+    match node.membership.registry.propose(lost).await {
+        Ok(_) => {
+            tracing::warn!(node = %member, "member lost");
+            // Unless it came back in another run just now.
+            let mut seen = node.membership.sessions.seen();
+            if seen
+                .get(&member)
+                .is_some_and(|seen| seen.incarnation == incarnation)
+            {
+                seen.remove(&member);
+            }
+        }
+        Err(failure) => {
+            tracing::warn!(node = %member, %failure, "the loss of a member is not committed");
+            tokio::time::sleep(LOSE_AGAIN).await;
+        }
+    }
+}
+
+/// Serves the session of a member until it ends.
+pub(super) async fn serve(node: &Arc<Node>, from: NodeId, open: SessionOpen, stream: BiStream) {
+    let BiStream {
+        mut sender,
+        mut receiver,
+    } = stream;
+    let was_lost = match begin(node, from, &open).await {
+        Ok(was_lost) => was_lost,
+        Err(reason) => {
+            tracing::info!(member = %from, reason, "no session");
+            let _gone = sender.send(&SessionDown::NotLeader).await;
+            let _gone = sender.finish_and_wait().await;
+            return;
+        }
+    };
+    let welcome = SessionDown::Welcome {
+        term: node.membership.registry.standing().borrow().term,
+        lease_ms: LEASE.as_millis() as u64,
+        heartbeat_ms: HEARTBEAT.as_millis() as u64,
+        was_lost,
+    };
+    if sender.send(&welcome).await.is_err() {
+        return;
+    }
+    tracing::info!(member = %from, name = open.name, was_lost, "session with a member");
+    let (acknowledge, acknowledged) = mpsc::channel(16);
+    let ended = tokio::select! {
+        ended = hear(node, from, &open, &mut receiver, acknowledge) => ended,
+        ended = feed(node, open.follow_from, &mut sender, acknowledged) => ended,
+    };
+    tracing::info!(member = %from, reason = ended, "session ended");
+}
+
+/// Has the registry know this run of the member, and grants it a lease. Says whether it counted as
+/// lost.
+async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, String> {
+    super::serve::must_lead(node).map_err(|refusal| refusal.text)?;
+    let registry = &node.membership.registry;
+    let level = registry.read(|state| state.feature_level);
+    if open.feature_level < level {
+        return Err(format!(
+            "the member applies feature level {}, the convention is at {level}: upgrade it",
+            open.feature_level
+        ));
+    }
+    let known = registry.read(|state| state.members.get(&from).cloned());
+    let is_up = known.as_ref().is_some_and(|member| {
+        member.incarnation == open.incarnation && member.state == MemberState::Up
+    });
+    let was_lost = known.as_ref().is_some_and(|member| {
+        member.incarnation == open.incarnation && member.state == MemberState::Lost
+    });
+    let failed = |failure: ProposeFailure| failure.to_string();
+    if !is_up {
+        let started = Command::MemberStarted {
+            node: from,
+            name: open.name.clone(),
+            address: open.address.clone(),
+            incarnation: open.incarnation,
+            capabilities: open.capabilities.clone(),
+            stamp: stamp(),
+        };
+        registry.propose(started).await.map_err(failed)?;
+    }
+    let differs = registry.read(|state| {
+        state.members.get(&from).is_some_and(|member| {
+            member.address != open.address
+                || member.capabilities != open.capabilities
+                || member.admission.may_vote != open.may_vote
+        })
+    });
+    if differs {
+        let described = Command::Member(MemberCommand::Describe {
+            node: from,
+            incarnation: open.incarnation,
+            address: open.address.clone(),
+            capabilities: open.capabilities.clone(),
+            may_vote: open.may_vote,
+            stamp: stamp(),
+        });
+        registry.propose(described).await.map_err(failed)?;
+    }
+    node.membership.sessions.grant(from, open.incarnation);
+    Ok(was_lost)
+}
+
+/// Takes in the member's heartbeats until it stops or is not heard any more.
+async fn hear(
+    node: &Node,
+    from: NodeId,
+    open: &SessionOpen,
+    receiver: &mut FrameReceiver,
+    acknowledge: mpsc::Sender<u64>,
+) -> String {
+    loop {
+        match receiver.receive::<SessionUp>().await {
+            Ok(Some(SessionUp::Heartbeat {
+                number,
+                bound,
+                actors,
+                held,
+                distrusted,
+            })) => {
+                let report = Report {
+                    bound,
+                    actors,
+                    held,
+                    distrusted,
+                    heard: Some(Instant::now()),
+                };
+                let sessions = &node.membership.sessions;
+                // A leader that is one no longer grants nothing.
+                if !node.membership.leads() || !sessions.hear(from, open.incarnation, report) {
+                    return "its lease is over".to_owned();
+                }
+                if acknowledge.send(number).await.is_err() {
+                    return "this node leads no longer".to_owned();
+                }
+            }
+            Ok(Some(SessionUp::Stopping)) => {
+                node.membership.sessions.forget(from);
+                return "the member stops".to_owned();
+            }
+            Ok(None) => return "the member has ended it".to_owned(),
+            Err(fault) => return told(&fault),
+        }
+    }
+}
+
+/// Sends acknowledgements, and the registry's stream to who follows it.
+async fn feed(
+    node: &Node,
+    follow_from: Option<u64>,
+    sender: &mut FrameSender,
+    mut acknowledged: mpsc::Receiver<u64>,
+) -> String {
+    let registry = &node.membership.registry;
+    let (mut applied, mut standing) = (registry.applied(), registry.standing());
+    let mut at = follow_from;
+    let mut first = true;
+    let over = async {
+        let _stands = standing.wait_for(|standing| !standing.leads).await;
+    };
+    tokio::pin!(over);
+    loop {
+        applied.borrow_and_update();
+        if let Some(index) = at {
+            match next_of_stream(node, index, first) {
+                Some((reached, down)) => {
+                    if let Err(fault) = sender.send(&down).await {
+                        return told(&fault);
+                    }
+                    at = Some(reached);
+                    first = false;
+                    applied.mark_changed();
+                }
+                None => first = false,
+            }
+        }
+        tokio::select! {
+            biased;
+            number = acknowledged.recv() => {
+                let Some(number) = number else {
+                    return "the member is not heard any more".to_owned();
+                };
+                if let Err(fault) = sender.send(&SessionDown::Acknowledged { number }).await {
+                    return told(&fault);
+                }
+            }
+            () = &mut over => {
+                let _gone = sender.send(&SessionDown::NotLeader).await;
+                let _gone = sender.finish_and_wait().await;
+                return "this node leads no longer".to_owned();
+            }
+            changed = applied.changed(), if at.is_some() => if changed.is_err() {
+                return "this node stops".to_owned();
+            },
+        }
+    }
+}
+
+/// What a follower at `index` gets next; the first time something in any case.
+fn next_of_stream(node: &Node, index: u64, first: bool) -> Option<(u64, SessionDown)> {
+    let registry = &node.membership.registry;
+    // Index 0: it knows nothing, or nothing that counts.
+    let entries = (index > 0).then(|| registry.entries_after(index, BATCH));
+    match entries.flatten() {
+        Some(entries) if entries.is_empty() && !first => None,
+        Some(entries) => {
+            let reached = entries.last().map_or(index, |(index, _)| *index);
+            let entries = entries.into_iter();
+            let entries = entries.map(|(index, commands)| (index, commands.as_ref().clone()));
+            let entries = entries.collect();
+            Some((reached, SessionDown::Applied { entries }))
+        }
+        None => {
+            let (index, state) = registry.read_at(|index, state| (index, state.clone()));
+            let state = Box::new(state);
+            Some((index, SessionDown::Snapshot { index, state }))
+        }
+    }
+}
+
+/// Between two heartbeats.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// From the moment that a heartbeat was sent.
+pub(crate) const LEASE: Duration = Duration::from_secs(6);
+
+/// What the leader waits longer: clocks run at different speeds.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// More than this part of the leases over at once: lost slowly.
+const MASS_PART: usize = 5;
+
+/// Between two portions of a mass expiry.
+const MASS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Wait before a loss that was not committed is tried again.
+const LOSE_AGAIN: Duration = Duration::from_millis(200);
+
+/// Entries in one document of the stream.
+const BATCH: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_ends_with_its_margin_and_is_renewed_by_the_same_run_only() {
+        let sessions = Sessions::default();
+        let (node, run) = (NodeId(2), Incarnation(7));
+        sessions.grant(node, run);
+        tokio::time::advance(LEASE).await;
+        assert!(sessions.is_live(node));
+        assert!(sessions.hear(node, run, Report::default()));
+        assert!(!sessions.hear(node, Incarnation(8), Report::default()));
+        tokio::time::advance(LEASE + MARGIN).await;
+        assert!(!sessions.is_live(node));
+        assert_eq!(sessions.due(Instant::now()), (vec![(node, run)], None));
+        sessions.forget(node);
+        assert_eq!(sessions.due(Instant::now()), (Vec::new(), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_is_silent_longest_is_lost_first() {
+        let sessions = Sessions::default();
+        sessions.grant(NodeId(3), Incarnation(1));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        sessions.grant(NodeId(2), Incarnation(1));
+        let (due, next) = sessions.due(Instant::now());
+        assert!(due.is_empty() && next.is_some());
+        tokio::time::advance(LEASE + MARGIN).await;
+        let (due, _) = sessions.due(Instant::now());
+        let nodes: Vec<_> = due.into_iter().map(|(node, _)| node.0).collect();
+        assert_eq!(nodes, [3, 2]);
+    }
+}

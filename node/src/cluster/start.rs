@@ -1,0 +1,241 @@
+//! Taking up this node's part in its convention, and the tasks that keep it.
+//!
+//! A founder, or a voter, opens its log; a member follows from the last copy that it kept; a node
+//! that has joined nothing yet asks to be let in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leader::reconcile::{Fleet, Reconciler};
+use leader::{Config, Consensus, FileOpenError, OpenError, Start, Voter};
+use protocol::registry::{SlotState, State};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::membership::Membership;
+use super::peers::resolve;
+use super::registry::RegistryHandle;
+use super::voter_calls::VoterCalls;
+use super::{endpoint, follow, join, reachable, renew, session, sessions, strays};
+use crate::agent::node::Node;
+use crate::directory::{Settings, StateFolder};
+
+/// Whether a node that belongs to no convention yet founds one: nobody else is listed, or it is
+/// told to.
+pub(crate) async fn founds(settings: &Settings, told_to: bool) -> bool {
+    if told_to {
+        return true;
+    }
+    let advertised = reachable::address(settings, settings.listen, settings.admin_port);
+    for leader in &settings.convention_leaders {
+        let remotes = resolve(&reachable::dialled(leader)).await;
+        let own = |remote| reachable::is_own(remote, &advertised, settings.admin_port);
+        if remotes.is_empty() || !remotes.into_iter().any(own) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Opens this node's log or its last copy, whichever its part needs.
+pub(crate) async fn take_part(
+    membership: &Membership,
+    state: &StateFolder,
+) -> Result<(), OpenError> {
+    let (convention, founder) = {
+        let identity = membership.identity();
+        (identity.convention(), identity.is_founder())
+    };
+    let Some(convention) = convention else {
+        return Ok(());
+    };
+    let path = state.raft();
+    if !founder && !path.exists() {
+        if let Some((index, copy)) = follow::last_good(state) {
+            membership.registry.become_follower(copy, index);
+        }
+        return Ok(());
+    }
+    let start = if founder {
+        Start::Found(convention)
+    } else {
+        Start::Resume
+    };
+    let voter = Voter {
+        node: membership.me,
+        address: membership.address().to_owned(),
+    };
+    let config = Config::single(path, start, voter);
+    let consensus = open_log(&config, membership).await?;
+    let leads = consensus.is_leader();
+    membership.registry.become_voter(consensus);
+    if leads {
+        let mut standing = membership.registry.standing();
+        let _late = timeout(DYING_LIMIT, standing.wait_for(|standing| standing.leads)).await;
+        membership.lease.lead();
+    }
+    Ok(())
+}
+
+/// Opens the log; one that a process in its last throes still holds is waited for.
+async fn open_log(config: &Config, membership: &Membership) -> Result<Consensus, OpenError> {
+    let until = Instant::now() + DYING_LIMIT;
+    loop {
+        let calls = VoterCalls::new(&membership.peers);
+        match Consensus::open(config.clone(), calls).await {
+            Err(OpenError::File(FileOpenError::Locked { .. })) if Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Starts the tasks of a member.
+pub(crate) fn run(node: &Arc<Node>) {
+    let membership = &node.membership;
+    node.tasks.spawn(endpoint::accept(Arc::clone(node)));
+    node.tasks.spawn(endpoint::close_removed(Arc::clone(node)));
+    node.tasks.spawn(serve_dialled(Arc::clone(node)));
+    node.tasks.spawn(sessions::watch_leases(Arc::clone(node)));
+    node.tasks.spawn(renew::run(Arc::clone(node)));
+    node.tasks.spawn(follow::keep(
+        node.directory.state(),
+        Arc::clone(&membership.registry),
+        node.shutdown.clone(),
+    ));
+    let leasing = Arc::clone(node);
+    node.tasks.spawn(async move {
+        leasing.membership.lease.run(leasing.shutdown.clone()).await;
+    });
+    node.tasks
+        .spawn(strays::stop_on_lost_lease(Arc::clone(node)));
+    let member = Arc::clone(node);
+    node.tasks.spawn(async move {
+        let joined = member.membership.identity().convention().is_some();
+        if !joined {
+            join::run(&member).await;
+        }
+        tokio::join!(
+            session::run(Arc::clone(&member)),
+            go_offline(Arc::clone(&member)),
+        );
+    });
+}
+
+/// Waits until this node is a member with a live session, but no longer than a start may take.
+/// Says what is amiss otherwise.
+pub(crate) async fn ready(node: &Node) -> Option<String> {
+    let membership = &node.membership;
+    if membership.leads() {
+        return None;
+    }
+    let mut lease = membership.lease.state();
+    let mut trouble = membership.trouble.subscribe();
+    let served = async {
+        let _held = lease.wait_for(|lease| lease.serves()).await;
+        let _well = trouble.wait_for(Option::is_none).await;
+    };
+    let waited = timeout(READY_LIMIT, served).await;
+    waited.err()?;
+    let trouble = membership.trouble.borrow().clone();
+    trouble.or_else(|| Some("the convention is not reached yet".to_owned()))
+}
+
+/// Carries out the registry's work whenever this node leads, or is on its own.
+pub(crate) async fn reconcile<F: Fleet>(
+    node: Arc<Node>,
+    reconciler: Reconciler<RegistryHandle, F>,
+) {
+    let registry = &node.membership.registry;
+    let (mut standing, mut applied) = (registry.standing(), registry.applied());
+    let mut working: Option<CancellationToken> = None;
+    let tasks = node.tasks.clone();
+    loop {
+        let works = standing.borrow_and_update().leads || registry.is_offline();
+        match (&working, works) {
+            (None, true) => {
+                let until = node.shutdown.child_token();
+                tasks.spawn(reconciler.clone().run(until.clone()));
+                working = Some(until);
+            }
+            (Some(until), false) => {
+                until.cancel();
+                working = None;
+            }
+            _ => {}
+        }
+        tokio::select! {
+            biased;
+            () = node.shutdown.cancelled() => return,
+            changed = standing.changed() => if changed.is_err() { return },
+            // Going offline and coming back are changes of the copy.
+            changed = applied.changed(), if registry.consensus().is_none() => {
+                if changed.is_err() { return }
+            }
+        }
+    }
+}
+
+/// A member that cannot reach its convention after its start goes on with what it has.
+async fn go_offline(node: Arc<Node>) {
+    let membership = &node.membership;
+    let registry = &membership.registry;
+    let mut lease = membership.lease.state();
+    let reached = async {
+        let _held = lease.wait_for(|lease| lease.serves()).await;
+    };
+    let waiting = timeout(OFFLINE_AFTER, reached);
+    if !matches!(
+        node.shutdown.run_until_cancelled(waiting).await,
+        Some(Err(_))
+    ) {
+        return;
+    }
+    let follows = registry.consensus().is_none() && registry.removed().borrow().is_none();
+    if !follows || !registry.read(|state| state.members.contains_key(&membership.me)) {
+        return;
+    }
+    tracing::warn!(
+        "the convention cannot be reached: the Director actors last placed here start from the \
+         last known good copy; others may run elsewhere as well"
+    );
+    registry.go_offline(|state| alone(state, membership));
+    if let Err(failure) = session::announce(&node).await {
+        tracing::warn!(%failure, "the node did not go on by itself");
+    }
+    if node.settings.offline {
+        tracing::warn!("`offline.cfg`: local clients are served; two of an actor may exist");
+        membership.lease.serve_offline();
+    }
+}
+
+/// What others have under way is not for this node to go on with.
+fn alone(state: &mut State, membership: &Membership) {
+    state.rollouts.clear();
+    for slot in state.slots.values_mut() {
+        if slot.node != membership.me && slot.state != SlotState::Running {
+            slot.state = SlotState::Gone;
+        }
+    }
+}
+
+/// Serves the connections that this node dials, as it does those that come.
+async fn serve_dialled(node: Arc<Node>) {
+    let Some(mut dialled) = node.membership.take_dialled() else {
+        return;
+    };
+    let tasks = node.tasks.clone();
+    while let Some(Some(connection)) = node.shutdown.run_until_cancelled(dialled.recv()).await {
+        tasks.spawn(endpoint::serve(Arc::clone(&node), connection));
+    }
+}
+
+/// How long a start waits for the convention.
+const READY_LIMIT: Duration = Duration::from_secs(15);
+
+/// Without a convention for so long after the start, a member goes on alone.
+const OFFLINE_AFTER: Duration = Duration::from_secs(12);
+
+/// How long a killed process may take to be gone.
+const DYING_LIMIT: Duration = Duration::from_secs(1);
