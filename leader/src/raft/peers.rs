@@ -30,14 +30,18 @@ pub trait Peers: Clone + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallFault {
     /// The voter cannot be reached; it has not got the message.
-    #[error("voter `{node}` at `{address}` cannot be reached", node = .0.node, address = .0.address)]
+    #[error("{} cannot be reached", named(.0))]
     Unreachable(Voter),
     /// It may have got the message.
-    #[error("voter `{node}` at `{address}` gave no answer in time", node = .0.node, address = .0.address)]
+    #[error("{} gave no answer in time", named(.0))]
     Unknown(Voter),
     /// It refuses the message; the text is its `AnswerFault`.
     #[error("refused by the other voter: {0}")]
     Refused(String),
+}
+
+fn named(voter: &Voter) -> String {
+    format!("voter `{}` at `{}`", voter.node, voter.address)
 }
 
 /// Reaches nobody: for a voter that is alone.

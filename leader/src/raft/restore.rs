@@ -38,7 +38,10 @@ pub enum RestoreError {
     #[error("the voter's file cannot be read or written; is the disk full or failing?")]
     Disk(#[source] FatalError),
     /// There is nothing in it to go on with.
-    #[error("`{path}` holds no registry; recover on a node that was a voter", path = path.display())]
+    #[error(
+        "`{path}` holds no registry; recover on a node that was a voter",
+        path = path.display()
+    )]
     Empty {
         /// The file.
         path: PathBuf,
