@@ -41,6 +41,15 @@ impl Troupe {
         }
     }
 
+    /// Actors on a member are not reached any more from the next command of a kind on.
+    pub(crate) fn cut_off(self: &Arc<Self>, kind: &'static str, node: u64) {
+        let troupe = Arc::clone(self);
+        self.memory.before(kind, move |_| {
+            let mut alive = troupe.alive.lock().unwrap();
+            alive.retain(|_, there| *there != NodeId(node));
+        });
+    }
+
     fn note(&self, what: String) {
         self.log.lock().unwrap().push(what);
     }
