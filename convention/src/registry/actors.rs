@@ -7,7 +7,7 @@ use protocol::registry::{Outcome, Replacement, SlotState};
 use protocol::{ActorId, SlotId, Stamp};
 
 use super::Registry;
-use crate::placement::is_open;
+use crate::placement::{is_each, is_open};
 use crate::restart::{Restart, after_end};
 
 /// Why a slot waits that an operator lets start again.
@@ -19,7 +19,10 @@ impl Registry {
         let Some(slot) = self.state.slots.get(&replacement.slot) else {
             return Outcome::Stale;
         };
-        if !matches!(slot.state, SlotState::Waiting { .. }) || !is_open(&self.state, node) {
+        let waits =
+            matches!(slot.state, SlotState::Waiting { .. }) && self.wanted(replacement.slot);
+        let away = is_each(&self.state, slot) && slot.node != node;
+        if !waits || away || !is_open(&self.state, node) {
             return Outcome::Stale;
         }
         let Some(slot) = self.state.slots.get_mut(&replacement.slot) else {
@@ -100,6 +103,7 @@ impl Registry {
     }
 
     pub(super) fn operate(&mut self, id: SlotId, stop: bool, stamp: Stamp) -> Outcome {
+        let wanted = self.wanted(id);
         let Some(slot) = self.state.slots.get_mut(&id) else {
             return Outcome::Stale;
         };
@@ -113,9 +117,14 @@ impl Registry {
             Outcome::Done
         } else if at_rest {
             let reason = RESUMED.to_owned();
-            slot.state = SlotState::Waiting {
-                not_before: stamp,
-                reason,
+            // In a version that is not active it starts when that is active again.
+            slot.state = if wanted {
+                SlotState::Waiting {
+                    not_before: stamp,
+                    reason,
+                }
+            } else {
+                SlotState::Gone
             };
             slot.recent.clear();
             Outcome::Done
