@@ -5,7 +5,7 @@ pub mod registry;
 pub use registry::Registry;
 
 mod placement;
-pub use placement::{Loads, is_drained, is_each, is_open, open_members, why_nowhere};
+pub use placement::{Loads, is_drained, is_each, is_open, open_members, places, why_nowhere};
 
 mod presence;
 pub use presence::{Difference, difference, placed};

@@ -3,11 +3,11 @@
 //! What the registry knows decides here; whether a member trusts a package and passes a class's
 //! check is asked of the fleet (`leader::reconcile::Fleet::candidates`), which gives candidates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::NodeId;
 use protocol::definition;
 use protocol::registry::{MemberState, Slot, SlotState, State};
+use protocol::{NodeId, SourceHash};
 
 /// Whether a member takes Director actors: it is up and not drained.
 #[must_use]
@@ -34,6 +34,14 @@ pub fn open_members(state: &State) -> impl Iterator<Item = NodeId> + '_ {
 pub fn is_each(state: &State, slot: &Slot) -> bool {
     let actor = state.sources.get(&slot.source).and_then(|s| s.actor(slot));
     actor.is_some_and(|actor| actor.placement == definition::Placement::Each)
+}
+
+/// The members on which the actor at a position of a source has a slot.
+#[must_use]
+pub fn places(state: &State, source: SourceHash, position: u32) -> BTreeSet<NodeId> {
+    let slots = state.slots.values();
+    let its = slots.filter(|slot| slot.source == source && slot.position == position);
+    its.map(|slot| slot.node).collect()
 }
 
 /// How many Director actors each member has, and will have by the choices made so far.

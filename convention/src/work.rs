@@ -8,7 +8,7 @@ use protocol::definition;
 use protocol::registry::{RolloutStep, Slot, SlotState, Source, SourceState, State};
 use protocol::{ActorId, RolloutId, SlotId, SourceHash, Stamp};
 
-use crate::placement::{is_drained, is_each, is_open, open_members};
+use crate::placement::{is_drained, is_each, is_open, open_members, places};
 
 /// One thing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,10 +117,8 @@ fn extensions<'a>(
     let each =
         actors.filter(move |(actor, _)| !busy && actor.placement == definition::Placement::Each);
     let lacking = each.filter(move |(_, position)| {
-        open_members(state).any(|node| {
-            let mut slots = state.slots.values();
-            !slots.any(|s| s.source == hash && s.position == *position && s.node == node)
-        })
+        let there = places(state, hash, *position);
+        open_members(state).any(|node| !there.contains(&node))
     });
     lacking.map(move |(_, position)| Work::Extend(hash, position))
 }

@@ -400,9 +400,11 @@ fn check_step(before: &State, after: &State, command: &Command, outcome: &Outcom
     for (id, slot) in &after.slots {
         // A running actor was constructed under the address it has.
         let known = before.slots.get(id);
-        if slot.state == SlotState::Running && known.is_some_and(|k| k.actor != slot.actor) {
-            panic!("{command:?}: {slot:?}");
-        }
+        let renamed = known.is_some_and(|known| known.actor != slot.actor);
+        assert!(
+            slot.state != SlotState::Running || !renamed,
+            "{command:?}: {slot:?}"
+        );
     }
     let uses = |state: &State| -> u32 { state.roll.tokens.values().map(|t| t.uses_left).sum() };
     if matches!(command, Command::Member(MemberCommand::Admit { .. })) {

@@ -2,12 +2,14 @@
 //!
 //! One line is one command: `load foo 1.0 a b:Role` begins a rollout of group `foo` with the
 //! actors `a` and `b`; sources, slots and rollouts are named by group and version.
+//! `a@2` is actor `a` on member 2, `e*@1,2` an actor on each member, now on 1 and 2. Members and
+//! places are shown as soon as there are several.
 
 use std::fmt::Write as _;
 
 use convention::registry::ranked;
 use convention::{Registry, Standing, role_standings, work};
-use protocol::definition::{ActorDefinition, AutoUnload};
+use protocol::definition::{self, ActorDefinition, AutoUnload};
 use protocol::registry::{
     Command, Outcome, Placement, Replacement, RolloutKind, SlotState, SourceState, State,
 };
@@ -16,7 +18,9 @@ use protocol::{
     SourceHash, Stamp,
 };
 
-/// The only node of these plays.
+mod members;
+
+/// The node that is meant when none is named.
 const NODE: NodeId = NodeId(1);
 
 /// A registry, a clock and a counter of fresh addresses.
@@ -39,6 +43,9 @@ impl Stage {
             self.now += rest[0].parse::<u64>().unwrap();
             return self.show();
         }
+        if verb == "audit" {
+            return self.audit();
+        }
         let command = self.command(verb, &rest);
         let outcome = self.registry.apply(&command);
         self.log.push(command);
@@ -51,20 +58,18 @@ impl Stage {
         let by = "ann".to_owned();
         self.requests += 1;
         let request = RequestId([self.requests; 16]);
+        if let Some(command) = members::command(verb, rest, stamp) {
+            return command;
+        }
         match verb {
             "found" => Command::Found {
                 convention: ConventionId([1; 16]),
                 feature_level: 1,
                 stamp,
             },
-            "boot" => Command::MemberStarted {
-                node: NODE,
-                name: "one".to_owned(),
-                address: String::new(),
-                incarnation: Incarnation(self.now),
-                capabilities: "{}".to_owned(),
-                stamp,
-            },
+            "boot" => members::started(NODE, self.now),
+            "up" => members::started(members::node(rest[0]), self.now),
+            "lost" => members::lost(self.state(), members::node(rest[0]), stamp),
             "load" => self.load(request, rest, stamp),
             "hold" => Command::Hold {
                 rollout: self.rollout(),
@@ -117,7 +122,7 @@ impl Stage {
                 let slot = self.slot(rest);
                 let replacement = Replacement {
                     slot,
-                    node: NODE,
+                    node: rest.get(3).map_or(NODE, |node| members::node(node)),
                     actor: self.fresh_actor(),
                 };
                 Command::Start { replacement, stamp }
@@ -135,6 +140,28 @@ impl Stage {
                     },
                 }
             }
+            "displace" => {
+                let slot = self.slot(rest);
+                let found = self.state().slots.get(&slot);
+                let actor = found.map_or(ActorId::NONE, |slot| slot.actor);
+                let reason = "no member can run it".to_owned();
+                Command::Displace {
+                    slot,
+                    actor,
+                    reason,
+                    stamp,
+                }
+            }
+            "extend" => Command::Extend {
+                hash: hash(rest),
+                placement: Placement {
+                    position: 0,
+                    class: rest[2].to_owned(),
+                    node: members::node(rest[3]),
+                    actor: self.fresh_actor(),
+                },
+                stamp,
+            },
             "stop" | "resume" => Command::Operate {
                 slot: self.slot(rest),
                 stop: verb == "stop",
@@ -147,35 +174,45 @@ impl Stage {
     fn load(&mut self, request: RequestId, rest: &[&str], stamp: Stamp) -> Command {
         let (group, version) = (rest[0], rest[1]);
         let mut definition = GroupDefinition::default();
+        let mut placements = Vec::new();
         for word in &rest[2..] {
             if let Some(count) = word.strip_prefix("keep=") {
                 definition.auto_unload = AutoUnload::Keep(count.parse().unwrap());
                 continue;
             }
+            let (word, nodes) = word.split_once('@').unwrap_or((word, "1"));
             let mut parts = word.split(':');
+            let class = parts.next().unwrap();
+            let placement = match class.ends_with('*') {
+                true => definition::Placement::Each,
+                false => definition::Placement::One,
+            };
+            for node in nodes.split(',') {
+                placements.push(Placement {
+                    position: definition.actors.len() as u32,
+                    class: class.trim_end_matches('*').to_owned(),
+                    node: members::node(node),
+                    actor: self.fresh_actor(),
+                });
+            }
             definition.actors.push(ActorDefinition {
-                class: parts.next().unwrap().to_owned(),
+                class: class.trim_end_matches('*').to_owned(),
                 role: parts
                     .next()
                     .filter(|part| !part.is_empty())
                     .map(str::to_owned),
                 global_name: parts.next().map(str::to_owned),
+                placement,
                 ..ActorDefinition::default()
             });
         }
-        let placements = (0..definition.actors.len()).map(|position| Placement {
-            position: position as u32,
-            class: definition.actors[position].class.clone(),
-            node: NODE,
-            actor: self.fresh_actor(),
-        });
         Command::Load {
             request,
             hash: hash(rest),
             group: group.to_owned(),
             version: (version != "-").then(|| version.to_owned()),
             bytes: 1,
-            placements: placements.collect(),
+            placements,
             definition,
             by: "ann".to_owned(),
             stamp,
@@ -199,6 +236,17 @@ impl Stage {
             .collect()
     }
 
+    fn audit(&self) -> String {
+        let mut out = String::new();
+        for entry in &self.state().roll.audit {
+            let parts = [&entry.what, &entry.subject, &entry.by, &entry.detail];
+            let parts = parts.map(String::as_str).into_iter();
+            let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+            let _ = writeln!(out, "    {} {}", entry.number, parts.join(" | "));
+        }
+        out
+    }
+
     fn state(&self) -> &State {
         self.registry.state()
     }
@@ -212,14 +260,17 @@ impl Stage {
             .unwrap_or_default()
     }
 
-    /// `foo 1.0 a`: the slot of actor `a`.
+    /// `foo 1.0 a`: the slot of actor `a`; `a@2` the one on member 2.
     fn slot(&self, rest: &[&str]) -> SlotId {
         let hash = hash(rest);
-        let found = self
-            .state()
-            .slots
-            .iter()
-            .find(|(_, slot)| slot.source == hash && slot.class == rest[2]);
+        let (class, node) = match rest[2].split_once('@') {
+            Some((class, node)) => (class, Some(members::node(node))),
+            None => (rest[2], None),
+        };
+        let found = self.state().slots.iter().find(|(_, slot)| {
+            let there = node.is_none_or(|node| slot.node == node);
+            slot.source == hash && slot.class == class && there
+        });
         found.map(|(id, _)| *id).unwrap_or_default()
     }
 
@@ -232,6 +283,10 @@ impl Stage {
     fn show(&self) -> String {
         let mut out = String::new();
         let state = self.state();
+        let several = state.members.len() > 1;
+        if several {
+            let _ = writeln!(out, "    members:{}", members::shown(state));
+        }
         for (name, group) in &state.groups {
             for (hash, source) in ranked(state, name) {
                 let active = if group.active == Some(hash) {
@@ -252,7 +307,9 @@ impl Stage {
                 let version = source.version.as_deref().unwrap_or("-");
                 let _ = write!(out, "    {name} {version}{active}{withdrawn}{shown}:");
                 for slot in state.slots.values().filter(|slot| slot.source == hash) {
-                    let _ = write!(out, " {}={}", slot.class, standing(&slot.state));
+                    let place = several.then(|| format!("@{}", slot.node));
+                    let (class, place) = (&slot.class, place.unwrap_or_default());
+                    let _ = write!(out, " {class}{place}={}", standing(&slot.state));
                 }
                 out.push('\n');
             }

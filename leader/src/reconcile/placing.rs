@@ -6,7 +6,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use convention::{Loads, is_drained, is_each, is_open, why_nowhere};
+use convention::{Loads, is_drained, is_each, is_open, places, why_nowhere};
 use protocol::registry::{
     Command, MemberState, Outcome, Placement, Replacement, Slot, SlotState, State,
 };
@@ -156,9 +156,10 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         let candidates = self.fleet.candidates(hash, position).await;
         let found = self.replica.read(|state| {
             let class = class_of(state, hash, position)?;
+            let there = places(state, hash, position);
             let lacking = candidates
                 .into_iter()
-                .filter(|node| is_open(state, *node) && !has_slot(state, hash, position, *node));
+                .filter(|node| is_open(state, *node) && !there.contains(node));
             Some((class, lacking.collect::<Vec<_>>()))
         });
         let Some((class, lacking)) = found else {
@@ -218,11 +219,6 @@ fn roll_call(state: &State) -> u64 {
 fn is_waiting(state: &State, id: SlotId) -> bool {
     let slot = state.slots.get(&id);
     slot.is_some_and(|slot| matches!(slot.state, SlotState::Waiting { .. }))
-}
-
-fn has_slot(state: &State, hash: SourceHash, position: u32, node: NodeId) -> bool {
-    let mut slots = state.slots.values();
-    slots.any(|slot| slot.source == hash && slot.position == position && slot.node == node)
 }
 
 /// The class at a position, as the preflight resolved it for another member.

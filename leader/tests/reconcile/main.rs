@@ -1,6 +1,11 @@
 //! The reconciler and an operator's orders against a registry in memory: what crosses each other.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests fail the test"
+)]
 
 mod members;
 mod memory;
