@@ -76,6 +76,11 @@ impl Host {
     /// Runs a Python program that uses the node, whose port is in `PORT`, and wants it to end
     /// well; what it printed.
     pub(crate) fn program(&self, text: &str) -> String {
+        self.program_at(&self.port(), text)
+    }
+
+    /// The same with this text in `PORT`.
+    pub(crate) fn program_at(&self, port: &str, text: &str) -> String {
         let program = self.write("program.py", text);
         let output = std::process::Command::new("python3")
             .arg(program)
@@ -87,7 +92,7 @@ impl Host {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("THESPIAN_DIRECTOR_DIR", self.path("dir"))
             .env("DIRECTOR_BIN", env!("CARGO_BIN_EXE_director"))
-            .env("PORT", self.port())
+            .env("PORT", port)
             .output();
         let ran = self.ran(output.unwrap());
         assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);

@@ -456,6 +456,7 @@ fn environment(settings: &Settings) -> WorkerEnvironment {
     if !settings.pickle.is_empty() {
         added.push((PICKLE_VARIABLE.to_owned(), settings.pickle.join(",")));
     }
+    added.extend(super::log_plan::variable(settings));
     WorkerEnvironment {
         without_python: true,
         only,

@@ -26,5 +26,6 @@ mod capabilities;
 mod events;
 pub(crate) mod fleet;
 pub(crate) mod leftovers;
+mod log_plan;
 pub(crate) mod requests;
 pub(crate) mod sources;

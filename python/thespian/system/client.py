@@ -4,6 +4,7 @@ Every ``multiproc*`` base means Director; ``simpleSystemBase`` is in this proces
 Not here: the connection (``endpoint``).
 """
 
+import logging.config
 import os
 import sys
 import time
@@ -119,8 +120,11 @@ class ActorSystem:
                 "the program's top level runs a second time because one of its classes is an "
                 "actor: put what starts it under `if __name__ == '__main__':`"
             )
+        _take_log_definitions(logDefs)
         self._core = _find_core(systemBase, dict(capabilities or {}), transientUnique)
         self._private: Any = None
+        if logDefs and not isinstance(self._core, _Core):
+            logging.config.dictConfig(logDefs)
 
     @property
     def capabilities(self) -> Dict[str, Any]:
@@ -227,6 +231,15 @@ def _find_core(base: Any, given: Dict[str, Any], unique: bool) -> Any:
     if not unique:
         _Core.current = found
     return found
+
+
+def _take_log_definitions(definitions: Any) -> None:
+    """Keeps what a node that is started from now on logs by."""
+    if definitions is not None:
+        # Here, because forkservers import this file as well and start no node.
+        from thespian.system import log_definitions
+
+        log_definitions.given = definitions
 
 
 def _default_base(given: Dict[str, Any], port: int) -> str:

@@ -21,6 +21,8 @@ from typing import Any, Callable, Dict, List, Optional, Set
 import thespian
 from thespian.system import (
     control,
+    log_process,
+    log_source,
     main_module,
     preloading,
     preparing,
@@ -48,12 +50,14 @@ def main(socket_path: str, token: str, folder: str, parent: Optional[str] = None
         _resume(int(socket_path), folder)
         return
     extra = trust.additions(os.environ.pop(trust.ALLOW_VARIABLE, None))
+    log_source.take_plan(os.environ, socket_path)
     sys.path.remove(folder)
     _add_packages()
     warmup.run()
     process.die_with(int(parent) if parent else os.getppid())
     server = Forkserver(socket_path, folder, extra)
     server.connect(token)
+    server.keep_log()
     server.run()
 
 
@@ -86,12 +90,20 @@ class Forkserver:
         self._spare_is_due = False
         self._preloaded: Optional[preloading.Preloaded] = None
         self._finishing = False
+        self._keeper: Optional[log_process.Keeper] = None
         self._received = bytearray()
 
     def connect(self, token: str) -> None:
         """Dials the node."""
         self._adopt(process.connect(self._socket_path))
         self._sock.sendall(control.hello("forkserver", token))
+
+    def keep_log(self) -> None:
+        """Has the node's log process run for as long as this one does."""
+        if log_source.plan is not None:
+            log_source.plan = log_process.prepare(log_source.plan)
+            self._keeper = log_process.Keeper(log_source.plan)
+            self._keeper.start(lambda: self._fork(None))
 
     def _adopt(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -237,6 +249,8 @@ class Forkserver:
             self._sock.close()
             os.close(self._wake)
             os.close(self._wake_write)
+            if self._keeper is not None and self._keeper.pid:
+                os.close(self._keeper.write)
             gc.enable()
         except BaseException:
             os._exit(1)
@@ -293,6 +307,9 @@ class Forkserver:
             if self._spare is not None and pid == self._spare.pid:
                 os.close(self._spare.write)
                 self._spare = None
+            elif self._keeper is not None and pid == self._keeper.pid:
+                self._keeper.pid = 0
+                self._keeper.start(lambda: self._fork(None))
             elif pid in self._children:
                 self._children.remove(pid)
                 code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -362,6 +379,7 @@ class Forkserver:
         state = {
             "socket_path": self._socket_path,
             "extra": list(self._extra),
+            "log_plan": log_source.plan,
             "origin": self._origin,
             "path": self._path,
             "per_actor": self._per_actor,
@@ -400,6 +418,7 @@ def _resume(descriptor: int, folder: str) -> None:
     sys.path.remove(folder)
     _add_packages()
     warmup.run()
+    log_source.plan = state["log_plan"]
     server = Forkserver(state["socket_path"], folder, state["extra"])
     server.become(state["origin"], state["path"])
     server.restore(state)

@@ -35,6 +35,12 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def outlive_parent() -> None:
+    """Undoes ``die_with``."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
 def name(text: str) -> None:
     """Shows up in ``ps`` and ``top`` under this name, as far as it fits."""
     if _prctl is not None:

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any, Dict, Iterator, Optional
 
-from thespian.system import capable, locate
+from thespian.system import capable, locate, log_definitions
 from thespian.system.errors import ActorSystemStartupFailure
 
 DIRECTORY_VARIABLE = "THESPIAN_DIRECTOR_DIR"
@@ -158,6 +158,10 @@ def _fresh_directory(port: int, capabilities: Dict[str, Any]) -> str:
     }
     if sys.executable:
         files["python.cfg"] = sys.executable + "\n"
+    logging = log_definitions.text()
+    if logging is not None:
+        files["thesplog.cfg"] = logging + "\n"
+        files["thesplogd.cfg"] = os.getcwd() + "\n"
     log = os.environ.get(LOG_VARIABLE)
     if log:
         files["thesplogf.cfg"] = os.path.abspath(log) + "\n"

@@ -18,6 +18,7 @@ from thespian.system import (
     capable,
     control,
     link,
+    log_source,
     naming,
     process,
     reading,
@@ -50,7 +51,9 @@ def main(spec: Dict[str, Any], socket_path: str, rule: trust.Rule) -> None:
         _take_output(socket_path, spec["token"])
         sock = process.connect(socket_path)
         sock.sendall(control.hello("worker", spec["token"]))
-        worker = Worker(runtime.Runtime(spec, sock, rule))
+        ref = runtime.Runtime(spec, sock, rule)
+        log_source.install(str(ref.address))
+        worker = Worker(ref)
         status = worker.run()
     except link.Closed:
         status = 1
@@ -58,6 +61,7 @@ def main(spec: Dict[str, Any], socket_path: str, rule: trust.Rule) -> None:
         status = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except BaseException:
         traceback.print_exc()
+    log_source.close()
     process.end(status & 0xFF)
 
 

@@ -1,0 +1,203 @@
+"""Log records of an actor on their way to the node's log process: bounded, never in the way.
+
+A level that the configuration does not want is not even built. What the log process does not take
+in time is kept up to a limit, then dropped, and the number dropped is told with the next record.
+Not here: what becomes of records (``log_process``).
+"""
+
+import json
+import logging
+import os
+import select
+import socket
+import struct
+import sys
+import threading
+import time
+from typing import Any, Dict, Optional
+
+PLAN_VARIABLE = "DIRECTOR_LOG_PLAN"
+LENGTH = struct.Struct("<I")
+# Kept for a log process that is slow: some thousands of records.
+PENDING_BYTES_MAX = 1 << 20
+MESSAGE_CHARACTERS_MAX = 64 << 10
+CLOSE_LIMIT_S = 1.0
+CONNECT_AGAIN_S = 0.05
+_ROOT_LEVEL = logging.WARNING
+_SENT = (
+    *("name", "levelno", "levelname", "created", "msecs", "relativeCreated", "process"),
+    *("processName", "thread", "threadName", "pathname", "filename", "module", "lineno"),
+    *("funcName", "exc_text", "stack_info"),
+)
+_NOT_SENT = frozenset((*_SENT, "msg", "args", "exc_info", "message", "asctime", "taskName"))
+
+Plan = Dict[str, Any]
+# What this process inherits from the root forkserver; None: records go to standard error.
+plan: Optional[Plan] = None
+_handler: Optional["LogHandler"] = None
+
+
+def take_plan(variables: Any, workers_socket: str) -> None:
+    """Takes the plan out of the environment of the root forkserver."""
+    global plan
+    text = variables.pop(PLAN_VARIABLE, None)
+    if text:
+        plan = dict(json.loads(text), socket=socket_path(workers_socket))
+
+
+def socket_path(workers_socket: str) -> str:
+    """Where the log process of a node listens."""
+    return workers_socket.replace(".workers.sock", "") + ".log.sock"
+
+
+def install(actor: Optional[str]) -> None:
+    """Sends this process's records to the log process from now on."""
+    global _handler
+    if plan is None:
+        return
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if getattr(handler, "stream", None) in (sys.stderr, sys.__stderr__):
+            root.removeHandler(handler)
+    _handler = LogHandler(plan["socket"], actor)
+    root.addHandler(_handler)
+    levels = plan.get("levels") or {}
+    root.setLevel(levels.get("", _ROOT_LEVEL))
+    for name, level in levels.items():
+        if name:
+            logging.getLogger(name).setLevel(level)
+
+
+def close() -> None:
+    """Waits a little until the last records are on their way."""
+    if _handler is not None:
+        _handler.close()
+
+
+class LogHandler(logging.Handler):
+    """Writes records to the log process's socket; a thread does what cannot be done at once."""
+
+    def __init__(self, path: str, actor: Optional[str]) -> None:
+        super().__init__()
+        self._path = path
+        self._actor = actor
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._pid = os.getpid()
+        self._sock: Optional[socket.socket] = None
+        self._pending = bytearray()
+        self._thread: Optional[threading.Thread] = None
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Sends a record, or keeps it, or counts it."""
+        try:
+            if self._pid != os.getpid():
+                # A process that the actor's own code forked: the parent's bytes are not its.
+                self._begin_anew()
+            self._keep(self._frame(record))
+            if not self._flush() and self._thread is None:
+                self._thread = threading.Thread(target=self._flush_late, daemon=True)
+                self._thread.start()
+        except Exception:
+            self.handleError(record)
+
+    def _frame(self, record: logging.LogRecord) -> bytes:
+        document = {name: getattr(record, name, None) for name in _SENT}
+        if record.exc_info and not record.exc_text:
+            document["exc_text"] = _FORMATTER.formatException(record.exc_info)
+        text = record.getMessage()
+        if len(text) > MESSAGE_CHARACTERS_MAX:
+            cut = len(text) - MESSAGE_CHARACTERS_MAX
+            text = "%s... (%d characters more)" % (text[:MESSAGE_CHARACTERS_MAX], cut)
+        document["msg"] = text
+        for name, value in record.__dict__.items():
+            if name not in _NOT_SENT:
+                document[name] = value
+        if self._actor is not None:
+            document.setdefault("actorAddress", self._actor)
+        return _framed(document)
+
+    def _keep(self, frame: bytes) -> None:
+        if len(self._pending) + len(frame) > PENDING_BYTES_MAX:
+            self.dropped += 1
+            return
+        if self.dropped:
+            told, self.dropped = self.dropped, 0
+            self._pending += self._frame(_dropped(told))
+        self._pending += frame
+
+    def _flush(self) -> bool:
+        """Writes what the socket takes; whether that was all."""
+        if self._sock is None:
+            self._sock = _connect(self._path)
+        while self._pending and self._sock is not None:
+            try:
+                sent = self._sock.send(self._pending)
+            except BlockingIOError:
+                return False
+            except OSError:
+                # Half a frame may have gone with the connection; the rest of it is of no use.
+                self._sock.close()
+                self._sock = None
+                self._pending.clear()
+                self.dropped += 1
+                return False
+            del self._pending[:sent]
+        return not self._pending
+
+    def _flush_late(self) -> None:
+        while True:
+            with self._locked():
+                if self._pid != os.getpid() or self._flush():
+                    self._thread = None
+                    return
+                waiting = self._sock
+            if waiting is None:
+                time.sleep(CONNECT_AGAIN_S)
+            else:
+                select.select([], [waiting], [], 1.0)
+
+    def _locked(self) -> Any:
+        assert self.lock is not None
+        return self.lock
+
+    def close(self) -> None:
+        """Gives the last records a moment to go."""
+        limit = time.monotonic() + CLOSE_LIMIT_S
+        while self._pid == os.getpid() and (self._pending or self.dropped):
+            with self._locked():
+                if self.dropped and not self._pending:
+                    told, self.dropped = self.dropped, 0
+                    self._pending += self._frame(_dropped(told))
+                if self._flush() or time.monotonic() >= limit:
+                    break
+            time.sleep(0.005)
+        super().close()
+
+
+_FORMATTER = logging.Formatter()
+
+
+def _framed(document: Dict[str, Any]) -> bytes:
+    body = json.dumps(document, default=repr, skipkeys=True).encode()
+    return LENGTH.pack(len(body)) + body
+
+
+def _dropped(count: int) -> logging.LogRecord:
+    text = "%d records were dropped: they came faster than they are written"
+    return logging.LogRecord(
+        "thespian.log", logging.WARNING, __file__, 0, text, (count,), None, "emit"
+    )
+
+
+def _connect(path: str) -> Optional[socket.socket]:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        return None
+    sock.setblocking(False)
+    return sock
