@@ -7,6 +7,8 @@ mod commands;
 mod exit;
 use exit::{Exit, Failure};
 
+mod checkup;
+
 mod python;
 
 mod gensrc;

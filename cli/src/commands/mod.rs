@@ -14,11 +14,13 @@ use crate::{Exit, Failure, Printer};
 
 mod ask;
 mod avail;
+mod bootstart;
 mod cluster;
 mod completions;
 mod config;
 mod dead_letters;
 mod demo;
+mod doctor;
 mod dump;
 mod gensrc;
 mod help;
@@ -26,6 +28,7 @@ mod history;
 mod keygen;
 mod list;
 mod load;
+mod logs;
 mod operate;
 mod refresh;
 mod restart;
@@ -67,6 +70,7 @@ verbs! {
     Avail(avail),
     Start(start),
     Shutdown(shutdown),
+    Bootstart(bootstart),
     Load(load),
     Refresh(refresh),
     Unload(unload),
@@ -80,8 +84,10 @@ verbs! {
     Resume(resume),
     Dump(dump),
     DeadLetters(dead_letters),
+    Logs(logs),
     History(history),
     Cluster(cluster),
+    Doctor(doctor),
     Demo(demo),
     Completions(completions),
 }
