@@ -33,6 +33,10 @@ pub use application::{Application, foreign_key};
 
 mod process;
 
+mod net;
+
+mod hosts;
+
 mod watchdog;
 
 mod ran;

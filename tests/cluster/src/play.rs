@@ -27,13 +27,16 @@ impl Scene {
             Op::KillAll(nodes) => self.kill(nodes),
             Op::Pause(node) => self.cast().processes[node.0].signal(Signal::SIGSTOP),
             Op::Continue(node) => self.cast().processes[node.0].signal(Signal::SIGCONT),
-            Op::Cut { from, to } => self.relay.sky().set(*from, *to, Weather::CUT),
-            Op::Isolate(node) => self.isolate(*node),
-            Op::Blow { from, to, weather } => self.relay.sky().set(*from, *to, *weather),
+            Op::Cut { from, to } => self.relay().sky().set(*from, *to, Weather::CUT),
+            Op::Isolate(node) => {
+                let others = self.nodes().filter(|other| other != node);
+                self.net.isolate(*node, others);
+            }
+            Op::Blow { from, to, weather } => self.relay().sky().set(*from, *to, *weather),
             Op::BlowAll(weather) => self.blow_all(*weather),
-            Op::Heal => self.relay.sky().clear(),
-            Op::Shelter(node) => self.relay.sky().shelter(*node),
-            Op::Rebind { from, to } => self.relay.rebind(*from, *to),
+            Op::Heal => self.net.heal(),
+            Op::Shelter(node) => self.relay().sky().shelter(*node),
+            Op::Rebind { from, to } => self.relay().rebind(*from, *to),
             Op::Run {
                 on,
                 line,
@@ -75,7 +78,7 @@ impl Scene {
 
     /// Tells a node where its convention's members are.
     pub fn point(&self, node: Node, members: &[Node]) {
-        let fronts = members.iter().map(|it| self.relay.front(*it).to_string());
+        let fronts = members.iter().map(|it| self.net.address(*it).to_string());
         let fronts: Vec<_> = fronts.map(|front| format!("{front:?}")).collect();
         let text = match fronts.as_slice() {
             [one] => one.trim_matches('"').to_owned(),
@@ -142,17 +145,10 @@ impl Scene {
         }
     }
 
-    fn isolate(&self, node: Node) {
-        for other in self.nodes().filter(|other| *other != node) {
-            self.relay.sky().set(node, other, Weather::CUT);
-            self.relay.sky().set(other, node, Weather::CUT);
-        }
-    }
-
     fn blow_all(&self, weather: Weather) {
         for from in self.nodes() {
             for to in self.nodes().filter(|to| *to != from) {
-                self.relay.sky().set(from, to, weather);
+                self.relay().sky().set(from, to, weather);
             }
         }
     }

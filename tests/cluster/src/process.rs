@@ -1,7 +1,7 @@
 //! One node of a scenario: its Director directory, and its process while it runs.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,27 +15,46 @@ use crate::name::Node;
 use crate::program::director;
 use crate::watchdog::Watchdog;
 
+/// Where a node lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// `adminport.cfg`
+    pub(crate) port: u16,
+    /// `listen.cfg`
+    pub(crate) listen: Option<IpAddr>,
+    /// `advertise.cfg`
+    pub(crate) advertise: Option<SocketAddr>,
+    /// The network namespace of its host.
+    pub(crate) namespace: Option<String>,
+}
+
 /// A node with its files.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: Node,
+    namespace: Option<String>,
     folder: PathBuf,
     child: Option<Child>,
 }
 
 impl Process {
     /// Lays out the directory of a node in the scenario's folder.
-    pub(crate) fn lay_out(name: Node, scene: &Path, address: Ipv4Addr, front: SocketAddr) -> Self {
+    pub(crate) fn lay_out(name: Node, scene: &Path, place: Place) -> Self {
         let folder = scene.join(name.to_string());
         fs::create_dir_all(&folder).unwrap();
         let process = Self {
             name,
             folder,
+            namespace: place.namespace,
             child: None,
         };
-        process.write("adminport.cfg", "0\n");
-        process.write("listen.cfg", &format!("{address}\n"));
-        process.write("advertise.cfg", &format!("{front}\n"));
+        process.write("adminport.cfg", &format!("{}\n", place.port));
+        if let Some(listen) = place.listen {
+            process.write("listen.cfg", &format!("{listen}\n"));
+        }
+        if let Some(advertise) = place.advertise {
+            process.write("advertise.cfg", &format!("{advertise}\n"));
+        }
         process.write("nodename.cfg", &format!("{name}\n"));
         process
     }
@@ -55,7 +74,15 @@ impl Process {
 
     /// `director` with these words for this node.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(director());
+        let mut command = match &self.namespace {
+            // It becomes the program: the process is the node's.
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(director());
+                command
+            }
+            None => Command::new(director()),
+        };
         command
             .args(words)
             .current_dir(self.folder.parent().unwrap())

@@ -5,18 +5,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::application::{Application, key_pair};
-use crate::block::Block;
 use crate::condition::{Condition, Seen};
+use crate::hosts::Hosts;
 use crate::name::{A, Node};
+use crate::net::Net;
 use crate::op::{Op, PATIENCE};
-use crate::process::{Process, listens_at};
+use crate::process::Process;
 use crate::ran::Ran;
 use crate::relay::Relay;
 use crate::timeline::Timeline;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub nodes: usize,
     /// What is loaded in it.
     pub application: Application,
+    /// Whether each node has a host of its own, instead of the relay on loopback.
+    pub on_hosts: bool,
 }
 
 /// Nodes, links and what happened.
@@ -36,7 +39,7 @@ pub struct Plan {
 pub struct Scene {
     // First dropped: nothing runs any more when the rest goes.
     pub(crate) cast: Mutex<Cast>,
-    pub(crate) relay: Relay,
+    pub(crate) net: Net,
     pub(crate) timeline: Timeline,
     folder: Option<TempDir>,
     nodes: usize,
@@ -88,32 +91,52 @@ impl Scene {
     /// Lays out a plan; none of its nodes runs yet.
     #[must_use]
     pub fn set(plan: Plan) -> Self {
-        let block = Block::take().expect("Linux, with all of 127.0.0.0/8 on its loopback");
-        let addresses: Vec<_> = (0..plan.nodes)
-            .map(|index| block.node(Node(index)))
-            .collect();
-        let find = move |node: Node| listens_at(*addresses.get(node.0)?);
+        Self::try_set(plan).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// So many nodes on hosts of their own; `None`, and a word on stderr, where there can be none.
+    #[must_use]
+    pub fn on_hosts(nodes: usize) -> Option<Self> {
+        let plan = Plan {
+            nodes,
+            on_hosts: true,
+            ..Plan::default()
+        };
+        match Self::try_set(plan) {
+            Ok(scene) => Some(scene),
+            Err(reason) => {
+                eprintln!("skipped: this process may make no network namespaces: {reason}");
+                None
+            }
+        }
+    }
+
+    /// As `set`, where the system may not allow what the plan wants.
+    ///
+    /// # Errors
+    /// What it does not allow, for people.
+    pub fn try_set(plan: Plan) -> Result<Self, String> {
         let seed = seed();
-        let relay = Relay::open(block.clone(), plan.nodes, seed, Arc::new(find));
-        let relay = relay.expect("the relay binds its addresses");
+        let net = match plan.on_hosts {
+            true => Net::Hosts(Hosts::make(plan.nodes)?),
+            false => Net::relayed(plan.nodes, seed),
+        };
         let folder = tempfile::Builder::new()
             .prefix("cluster-")
             .tempdir()
             .unwrap();
-        let lay_out = |index| {
-            let node = Node(index);
-            let (address, front) = (block.node(node), relay.front(node));
-            let process = Process::lay_out(node, folder.path(), address, front);
+        let lay_out = |node| {
+            let process = Process::lay_out(node, folder.path(), net.place(node));
             process.write("test_tls.key", &key_pair().1);
             process
         };
         let cast = Cast {
-            processes: (0..plan.nodes).map(lay_out).collect(),
+            processes: (0..plan.nodes).map(Node).map(lay_out).collect(),
             watchdog: Watchdog::new(),
         };
         let scene = Self {
             cast: Mutex::new(cast),
-            relay,
+            net,
             timeline: Timeline::default(),
             nodes: plan.nodes,
             application: plan.application,
@@ -122,7 +145,7 @@ impl Scene {
         scene
             .timeline
             .tell(format!("scene of {} nodes, seed {seed}", scene.nodes));
-        scene
+        Ok(scene)
     }
 
     /// Carries out operations one after the other.
@@ -333,9 +356,12 @@ impl Scene {
     }
 
     /// The relay between the nodes.
+    ///
+    /// # Panics
+    /// When they are on hosts of their own.
     #[must_use]
     pub fn relay(&self) -> &Relay {
-        &self.relay
+        self.net.relay()
     }
 
     /// All nodes of the scene.
