@@ -109,6 +109,12 @@ impl Connection {
         self.0.alpn
     }
 
+    /// Whether this end dialled.
+    #[must_use]
+    pub fn is_dialler(&self) -> bool {
+        self.0.quic.side().is_client()
+    }
+
     /// The protocol version that both speak.
     #[must_use]
     pub fn version(&self) -> u16 {

@@ -175,6 +175,13 @@ impl Actors {
         });
     }
 
+    /// The actor stands on another member.
+    pub(crate) fn gone_elsewhere(&self, id: ActorId) {
+        if let Some(actor) = self.remove(id) {
+            actor.stage.send_replace(Stage::Running);
+        }
+    }
+
     pub(crate) fn exiting(&self, id: ActorId) {
         self.update(id, |actor| actor.exiting = true);
     }
@@ -305,7 +312,7 @@ impl Node {
         }
     }
 
-    fn never_started(&self, id: ActorId, failure: &ActorFailure) {
+    pub(crate) fn never_started(&self, id: ActorId, failure: &ActorFailure) {
         if let Some(actor) = self.actors.remove(id) {
             actor.stage.send_replace(Stage::Failed(failure.clone()));
             tracing::warn!(actor = %id, class = actor.class, %failure, "actor not started");

@@ -11,6 +11,7 @@ use protocol::{RoleId, SourceHash};
 
 use super::leftovers;
 use super::node::Node;
+use crate::cluster::lanes::map::Map;
 
 /// Follows the registry until shutdown; says in the membership's `bound` how far it is.
 pub(super) async fn run(node: Arc<Node>) {
@@ -18,6 +19,7 @@ pub(super) async fn run(node: Arc<Node>) {
     let mut lease = node.membership.lease.state();
     let mut known = BTreeMap::new();
     let mut sources = BTreeSet::new();
+    let mut map = Map::default();
     loop {
         let index = *applied.borrow_and_update();
         let serves = lease.borrow_and_update().serves();
@@ -27,6 +29,9 @@ pub(super) async fn run(node: Arc<Node>) {
         if !serves {
             hold_back(&mut wanted);
         }
+        let next = node.replica.read(|state| Map::of(state, node.id));
+        next.tell(&node, &map);
+        map = next;
         clear_away(&node, &sources, &named);
         sources = named;
         apply(&node, &known, &wanted).await;

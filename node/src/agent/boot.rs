@@ -10,11 +10,11 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use leader::OpenError;
-use leader::reconcile::{Director, ProposeFailure, Reconciler, Replica};
+use leader::reconcile::{ProposeFailure, Replica};
 use protocol::Incarnation;
 use protocol::registry::{Command, FEATURE_LEVEL};
 use tokio::sync::mpsc;
@@ -23,7 +23,6 @@ use tokio_util::task::TaskTracker;
 
 use super::actors::Actors;
 use super::applications::{self, Applications};
-use super::fleet::LocalFleet;
 use super::leftovers::{self, Pins};
 use super::node::{Node, Patience, stamp};
 use super::sources::{Sources, SourcesConfig};
@@ -31,7 +30,9 @@ use super::{binder, events};
 use crate::authority::SourceAuthority;
 use crate::cluster::identity::{Identity, IdentityError, draw};
 use crate::cluster::membership::{Membership, TakeUpFault};
+use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
+use crate::cluster::{lanes, leadership};
 use crate::cluster::{session, start};
 use crate::directory::{
     Directory, NodeRecord, Settings, SettingsError, runtime_folder, socket_path, worker_socket_path,
@@ -249,7 +250,7 @@ impl Agent {
             pins: Pins::default(),
             membership,
             replica,
-            director: OnceLock::new(),
+            mutual: Mutual::default(),
             tasks,
             patience,
             shutdown: CancellationToken::new(),
@@ -361,12 +362,7 @@ impl Agent {
     /// Starts the tasks that serve the router, hosting and the registry.
     fn follow(&self, events: mpsc::UnboundedReceiver<router::AgentEvent>, ends: Ends) {
         let node = &self.node;
-        let bound = node.membership.bound.subscribe();
-        let fleet = Arc::new(LocalFleet::new(Arc::clone(node), bound));
-        let director = Director::new(Arc::clone(&node.replica), Arc::clone(&fleet));
-        let first = node.director.set(director).is_ok();
-        assert!(first, "a node is followed once, right after it was made");
-        let reconciler = Reconciler::new(Arc::clone(&node.replica), fleet, node.patience.hold);
+        leadership::equip(node);
         node.tasks
             .spawn(events::from_router(Arc::clone(node), events));
         node.tasks.spawn(events::from_hosting(
@@ -376,8 +372,15 @@ impl Agent {
         ));
         node.tasks.spawn(binder::run(Arc::clone(node)));
         node.tasks.spawn(applications::follow(Arc::clone(node)));
-        node.tasks
-            .spawn(start::reconcile(Arc::clone(node), reconciler));
+        node.tasks.spawn(leadership::run(Arc::clone(node)));
+        node.tasks.spawn(leadership::run_offline(Arc::clone(node)));
+        node.tasks.spawn(lanes::run(Arc::clone(node)));
+        let packages = (Arc::clone(node), Arc::clone(&node.packages));
+        node.tasks.spawn(async move {
+            let (node, packages) = packages;
+            let named = || node.replica.read(leftovers::named);
+            packages.follow_keys(named, node.shutdown.clone()).await;
+        });
         start::run(node);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use protocol::control::{ActorFailure, FailureCode, SystemMessage};
+use protocol::control::SystemMessage;
 use pyliteral::Value;
 
 use super::node::Node;
@@ -137,35 +137,6 @@ fn version_info(python: &Interpreter) -> Value {
 
 fn text(text: &str) -> Value {
     Value::Str(text.to_owned())
-}
-
-/// Refuses when a capability that the `.tli` requires is not there or has another value.
-pub(super) fn require(
-    class: &str,
-    requirements: Option<&str>,
-    capabilities: &str,
-) -> Result<(), ActorFailure> {
-    let parse = |text: &str| match pyliteral::parse(text) {
-        Ok(Value::Dict(entries)) => entries,
-        _ => Vec::new(),
-    };
-    let offered = parse(capabilities);
-    for (name, wanted) in requirements.map(parse).unwrap_or_default() {
-        if !offered
-            .iter()
-            .any(|(key, value)| *key == name && *value == wanted)
-        {
-            let message =
-                format!("no member fits `{class}`: it requires the capability {name}: {wanted}");
-            let code = FailureCode::NoCompatibleSystem;
-            return Err(ActorFailure {
-                code,
-                message,
-                traceback: None,
-            });
-        }
-    }
-    Ok(())
 }
 
 const PYTHON: &str = "Python Version";

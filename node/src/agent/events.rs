@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::Node;
 use super::requests::{self, Asked};
+use crate::cluster::lanes;
 use crate::hosting::Ends;
 use crate::router::AgentEvent;
 use crate::store::{Arrived, StoreError};
@@ -72,11 +73,9 @@ pub(super) async fn from_router(node: Arc<Node>, mut events: mpsc::UnboundedRece
                 handover.stream,
                 handover.read_ahead,
             ),
-            AgentEvent::Locate { actor } => node.router.located(actor, None),
-            AgentEvent::WantLink { node } => tracing::debug!(?node, "nobody makes links"),
-            AgentEvent::LinkBroken { node, reason } => {
-                tracing::warn!(?node, %reason, "link let go")
-            }
+            AgentEvent::Locate { actor } => lanes::map::locate(&node, actor),
+            AgentEvent::WantLink { node: whom } => lanes::want(&node, whom),
+            AgentEvent::LinkBroken { node: whom, reason } => lanes::broken(&node, whom, &reason),
         }
     }
 }

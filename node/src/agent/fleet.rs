@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::actors::Birth;
 use super::node::{Node, stamp};
+use crate::cluster::placement;
 
 /// This node as the one that the leader orders about.
 #[derive(Debug)]
@@ -43,8 +44,7 @@ impl Fleet for LocalFleet {
     }
 
     async fn candidates(&self, source: SourceHash, position: u32) -> Vec<NodeId> {
-        let node = &self.node;
-        let wanted = Replica::read(&*node.replica, |state| {
+        let wanted = Replica::read(&*self.node.replica, |state| {
             let source = state.sources.get(&source)?;
             let actor = source.definition.actors.get(position as usize)?;
             let definition = GroupDefinition {
@@ -56,12 +56,10 @@ impl Fleet for LocalFleet {
         let Some((group, definition)) = wanted else {
             return Vec::new();
         };
-        let looked_at = node.sources.preflight(node, source, &group, &definition);
-        match looked_at.await {
-            Ok((classes, _)) if classes.iter().all(|class| class.failure.is_none()) => {
-                vec![node.id]
-            }
-            _ => Vec::new(),
+        let here = self.node.id;
+        match self.preflight(source, &group, &definition, here).await {
+            Ok(found) => found.nodes.into_iter().flatten().collect(),
+            Err(_) => Vec::new(),
         }
     }
 
@@ -72,15 +70,19 @@ impl Fleet for LocalFleet {
         definition: &GroupDefinition,
         _origin: NodeId,
     ) -> Result<Preflight, ActorFailure> {
-        let looked_at = self
-            .node
-            .sources
-            .preflight(&self.node, source, group, definition);
+        let own = self.node.capabilities();
+        let sets = vec![own.clone()];
+        let sources = &self.node.sources;
+        let looked_at = sources.look_at(&self.node, source, group, definition, sets);
         let (classes, notes) = looked_at.await?;
-        let nodes = vec![vec![self.node.id]; classes.len()];
+        let fits = classes.iter().zip(&definition.actors).map(|(class, actor)| {
+            let missing = placement::missing(actor.requirements.as_deref(), &own);
+            class.failure.is_none() && missing.is_none() && class.fits.first() == Some(&true)
+        });
+        let nodes = fits.map(|fits| if fits { vec![self.node.id] } else { Vec::new() });
         Ok(Preflight {
+            nodes: nodes.collect(),
             classes,
-            nodes,
             notes,
         })
     }

@@ -1,20 +1,19 @@
 //! What all parts of a running agent share.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use leader::reconcile::Director;
 use protocol::{ActorId, Incarnation, NodeId, Stamp};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::actors::Actors;
 use super::applications::Applications;
-use super::fleet::LocalFleet;
 use super::leftovers::Pins;
 use super::sources::Sources;
 use crate::authority::SourceAuthority;
 use crate::cluster::membership::Membership;
+use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
 use crate::cluster::registry::RegistryHandle;
 use crate::directory::{Directory, Settings};
@@ -44,8 +43,7 @@ pub(crate) struct Node {
     pub(crate) membership: Arc<Membership>,
     /// The membership's registry.
     pub(crate) replica: Arc<RegistryHandle>,
-    /// Set once, right after the fleet has been built over this node.
-    pub(crate) director: OnceLock<Director<RegistryHandle, LocalFleet>>,
+    pub(crate) mutual: Mutual,
     pub(crate) tasks: TaskTracker,
     pub(crate) patience: Patience,
     pub(crate) shutdown: CancellationToken,

@@ -14,7 +14,7 @@ use protocol::{GroupDefinition, SourceHash};
 use pyliteral::Value;
 use tokio::sync::OnceCell;
 
-use super::capabilities::{Capabilities, require};
+use super::capabilities::Capabilities;
 use super::node::Node;
 use crate::authority::SourceAuthority;
 use crate::hosting::{
@@ -145,43 +145,29 @@ impl Sources {
         let ready = self.ready(node, *hash, &group).await?;
         if fresh {
             // Only to import once for all; each actor reports its own failures.
-            let _looked_at = self.prepare(node, *hash, ready.setup, &definition).await;
+            let sets = vec![node.capabilities()];
+            let _looked_at = self.prepare(node, *hash, ready.setup, &definition, sets);
+            let _looked_at = _looked_at.await;
         }
         Ok(())
     }
 
-    /// Imports a source's classes and evaluates their checks against this node's capabilities.
-    pub(crate) async fn preflight(
+    /// Imports a source's classes and evaluates their checks against each of these sets of
+    /// capabilities; what does not fit is in the answer.
+    pub(crate) async fn look_at(
         &self,
         node: &Node,
         source: SourceHash,
         group: &str,
         definition: &GroupDefinition,
+        capability_sets: Vec<String>,
     ) -> Result<(Vec<PreparedClass>, Vec<String>), ActorFailure> {
         let ready = self.ready(node, source, group).await?;
         if definition.actors.is_empty() {
             return Ok((Vec::new(), ready.notes));
         }
-        let capabilities = node.capabilities();
-        for actor in &definition.actors {
-            require(&actor.class, actor.requirements.as_deref(), &capabilities)?;
-        }
-        let classes = self.prepare(node, source, ready.setup, definition).await?;
-        for class in &classes {
-            if class.failure.is_none() && class.fits.contains(&false) {
-                let message = format!(
-                    "no member fits `{}`: its capability check refuses the capabilities of `{}`",
-                    class.name, node.settings.node_name
-                );
-                let code = FailureCode::NoCompatibleSystem;
-                return Err(ActorFailure {
-                    code,
-                    message,
-                    traceback: None,
-                });
-            }
-        }
-        Ok((classes, ready.notes))
+        let looked_at = self.prepare(node, source, ready.setup, definition, capability_sets);
+        Ok((looked_at.await?, ready.notes))
     }
 
     async fn prepare(
@@ -190,12 +176,13 @@ impl Sources {
         source: SourceHash,
         setup: OriginSetup,
         definition: &GroupDefinition,
+        capability_sets: Vec<String>,
     ) -> Result<Vec<PreparedClass>, ActorFailure> {
         use protocol::definition::Preload;
         let actors = &definition.actors;
         let request = PrepareRequest {
             classes: actors.iter().map(|actor| actor.class.clone()).collect(),
-            capability_sets: vec![node.capabilities()],
+            capability_sets,
             requirements: actors
                 .iter()
                 .map(|actor| actor.requirements.clone())

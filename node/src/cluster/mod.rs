@@ -2,7 +2,9 @@
 //!
 //! Read in this order: `membership` (what all share), `start` (taking part), `identity`, `endpoint`
 //! (the port and who passes), `peers` (asking others), `serve` (being asked), `registry` and
-//! `standing` (what this node knows), `join` and `admission`, `session` and `sessions` with `lease`.
+//! `standing` (what this node knows), `join` and `admission`, `session` and `sessions` with `lease`;
+//! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
+//! `packages` with `distribution` and `holdings`, `lanes`, `creation`; `mutual` is what these keep.
 
 #![allow(dead_code, reason = "its users are being written")]
 
@@ -32,7 +34,18 @@ pub(crate) mod session;
 pub(crate) mod sessions;
 mod strays;
 
+pub(crate) mod mutual;
+
 pub(crate) mod distribution;
 pub(crate) mod holdings;
 pub(crate) mod packages;
 pub(crate) mod placement;
+
+pub(crate) mod fleet;
+pub(crate) mod steps;
+pub(crate) mod leadership;
+pub(crate) mod orders;
+pub(crate) mod voters;
+
+pub(crate) mod creation;
+pub(crate) mod lanes;

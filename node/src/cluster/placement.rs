@@ -94,7 +94,7 @@ pub(crate) fn missing(requirements: Option<&str>, capabilities: &str) -> Option<
         let has = |(key, value): &(Value, Value)| key == name && value == wanted;
         !offered.iter().any(has)
     });
-    lacks.map(|(name, wanted)| format!("it lacks the capability {name}: {wanted}"))
+    lacks.map(|(name, wanted)| format!("it requires the capability {name}: {wanted}"))
 }
 
 fn dictionary(text: &str) -> Vec<(Value, Value)> {
@@ -171,6 +171,6 @@ mod tests {
         assert_eq!(missing(Some("{'gpu': True}"), offered), None);
         assert_eq!(missing(None, offered), None);
         let told = missing(Some("{'disk': 6}"), offered);
-        assert_eq!(told.as_deref(), Some("it lacks the capability 'disk': 6"));
+        assert_eq!(told.as_deref(), Some("it requires the capability 'disk': 6"));
     }
 }

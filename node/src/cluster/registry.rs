@@ -114,8 +114,7 @@ impl RegistryHandle {
     }
 
     /// Has consensus bring the registry from now on.
-    pub(crate) fn become_voter(self: &Arc<Self>, consensus: Consensus) {
-        let consensus = Arc::new(consensus);
+    pub(crate) fn become_voter(self: &Arc<Self>, consensus: Arc<Consensus>) {
         self.swap(Some(Arc::clone(&consensus)));
         self.take_standing(&consensus.standing().borrow());
         self.applied.send_replace(*consensus.applied().borrow());

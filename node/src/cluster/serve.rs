@@ -16,7 +16,7 @@ use transport::identity::PeerIdentity;
 use transport::streams::BiStream;
 
 use super::peers::{PeerFault, alpn_of};
-use super::{admission, peers, sessions};
+use super::{admission, creation, lanes, orders, peers, sessions, steps, voters};
 use crate::agent::node::{Node, stamp};
 
 /// Serves the streams of a `convention/1` connection until it ends.
@@ -93,24 +93,42 @@ pub(crate) async fn answer(
             });
             Ok(PeerResponse::Done)
         }
-        PeerRequest::Raft { message } => raft(node, &message).await,
+        PeerRequest::Raft { message } => voters::answer(node, &message).await,
         PeerRequest::Join { request, from: at } => {
             must_lead(node)?;
             let admitted = admission::admit(node, &request, &at).await;
             admitted.map(PeerResponse::Joined)
         }
-        other @ (PeerRequest::Session(_)
-        | PeerRequest::Order { .. }
-        | PeerRequest::Control { .. }
-        | PeerRequest::Renew(_)
-        | PeerRequest::Step { .. }
-        | PeerRequest::Create(_)
-        | PeerRequest::Locate { .. }) => {
-            tracing::warn!(%from, request = ?std::mem::discriminant(&other), "not answered");
-            let text = "this node does not answer that; run the same release on both";
+        PeerRequest::Order { request, package } => {
+            orders::answer(node, from, &request, package).await
+        }
+        PeerRequest::Control { request } => orders::control(node, &request).await,
+        PeerRequest::Step { term, step } => {
+            may_lead(node, from)?;
+            steps::execute(node, from, term, step).await
+        }
+        PeerRequest::Create(creation) => creation::answer(node, from, creation).await,
+        PeerRequest::Locate { actor } => Ok(lanes::map::answer(node, actor)),
+        PeerRequest::Session(_) | PeerRequest::Renew(_) => {
+            let text = "that is asked on a stream of its own kind";
             Err(Refusal::new(RefusalCode::BadRequest, text))
         }
     }
+}
+
+/// Refuses steps of a member that cannot lead.
+fn may_lead(node: &Node, from: NodeId) -> Result<(), Refusal> {
+    let registry = &node.membership.registry;
+    let may = registry.read(|state| {
+        let member = state.members.get(&from);
+        member.is_none_or(|member| member.admission.may_vote)
+    });
+    let leader = registry.standing().borrow().leader.clone();
+    if may || leader.is_some_and(|(leader, _)| leader == from) {
+        return Ok(());
+    }
+    let text = format!("node `{from}` does not lead and is not to");
+    Err(Refusal::new(RefusalCode::NotAllowed, text))
 }
 
 /// Refuses where another node leads.

@@ -68,7 +68,7 @@ pub(crate) async fn take_part(
     let config = Config::single(path, start, voter);
     let consensus = open_log(&config, membership).await?;
     let leads = consensus.is_leader();
-    membership.registry.become_voter(consensus);
+    membership.registry.become_voter(Arc::new(consensus));
     if leads {
         let mut standing = membership.registry.standing();
         let _late = timeout(DYING_LIMIT, standing.wait_for(|standing| standing.leads)).await;
@@ -142,7 +142,7 @@ pub(crate) async fn ready(node: &Node) -> Option<String> {
     trouble.or_else(|| Some("the convention is not reached yet".to_owned()))
 }
 
-/// Carries out the registry's work whenever this node leads, or is on its own.
+/// Carries out the registry's work on this node alone while it is on its own.
 pub(crate) async fn reconcile<F: Fleet>(
     node: Arc<Node>,
     reconciler: Reconciler<RegistryHandle, F>,
@@ -152,7 +152,8 @@ pub(crate) async fn reconcile<F: Fleet>(
     let mut working: Option<CancellationToken> = None;
     let tasks = node.tasks.clone();
     loop {
-        let works = standing.borrow_and_update().leads || registry.is_offline();
+        standing.borrow_and_update();
+        let works = registry.is_offline();
         match (&working, works) {
             (None, true) => {
                 let until = node.shutdown.child_token();

@@ -1,5 +1,6 @@
 //! The consensus' way to the other voters: its messages as requests between members.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use leader::{CallFault, Peers as Calls, Voter};
@@ -9,12 +10,12 @@ use super::peers::{PeerFault, Peers, WeakPeers};
 
 /// Carries messages of the consensus; does not keep the connections alive.
 #[derive(Debug, Clone)]
-pub(crate) struct VoterCalls(WeakPeers);
+pub(crate) struct VoterCalls(Arc<WeakPeers>);
 
 impl VoterCalls {
     /// Over these members' connections.
     pub(crate) fn new(peers: &Peers) -> Self {
-        Self(peers.downgrade())
+        Self(Arc::new(peers.downgrade()))
     }
 }
 

@@ -18,6 +18,7 @@ use super::{Answer, refused};
 use crate::agent::actors::Birth;
 use crate::agent::director_actor;
 use crate::agent::node::Node;
+use crate::cluster::creation::{self, Place};
 use crate::agent::sources::has_module;
 use crate::router::{Caller, CallerKind, Rights};
 
@@ -138,7 +139,18 @@ pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
         Announced::Impossible(failure) => Err(not_created(failure)),
         Announced::Birth(birth, token) => {
             let actor = birth.actor;
-            node.bring_up(*birth, token).await.map_err(not_created)?;
+            let stands = match creation::place(node, &birth).await {
+                Place::Here => node.bring_up(*birth, token).await,
+                Place::There(members) => {
+                    let sent = creation::send(node, &birth, &members).await;
+                    sent.inspect_err(|failure| node.never_started(actor, failure))
+                }
+                Place::Nowhere(failure) => {
+                    node.never_started(actor, &failure);
+                    Err(failure)
+                }
+            };
+            stands.map_err(not_created)?;
             Ok(Response::Created { actor })
         }
     }

@@ -1,17 +1,19 @@
-//! `Load`: the uploaded package is verified here, kept, and handed to the leader.
+//! `Load`: the uploaded package is verified here and kept; the leader gets it, verifies it by its
+//! own keys and makes it active.
 
 use std::sync::Arc;
 
 use leader::reconcile::LoadOrder;
 use package::Verified;
-use protocol::SourceHash;
 use protocol::control::{ErrorCode, Request, RequestError, Response};
+use protocol::{NodeId, SourceHash};
 use tokio::sync::oneshot;
 
 use super::{Answer, director, internal, not_done, refused};
 use crate::agent::applications::Verdict;
 use crate::agent::node::Node;
 use crate::authority::AuthorityError;
+use crate::cluster::orders;
 use crate::store::{Arrived, StoreError};
 
 pub(super) async fn load(
@@ -37,6 +39,67 @@ pub(super) async fn load(
 
 async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answer {
     let Request::Load {
+        group, path, by, ..
+    } = &request
+    else {
+        return Err(internal("no load"));
+    };
+    let (bytes, hash) = (arrived.bytes(), arrived.hash());
+    let (authority, store) = (node.authority.clone(), node.store.clone());
+    let shown = path.clone();
+    let kept = tokio::task::spawn_blocking(move || {
+        let keys = authority.mark();
+        keep(&authority, &store, arrived, &shown).map(|notes| (notes, keys))
+    });
+    let kept = kept.await.map_err(|error| internal(&error.to_string()))?;
+    let (mut notes, keys) = kept?;
+    node.packages.verified(hash, keys);
+    consult(node, hash, path).await?;
+    tracing::info!(%hash, group, path, by, bytes, "package accepted");
+    let answer = orders::give(node, request, Some(hash)).await?;
+    let Response::Loaded {
+        hash,
+        changed,
+        notes: told,
+    } = answer
+    else {
+        return Err(internal("a load was answered as something else"));
+    };
+    notes.extend(told.into_iter().filter(|note| !note.is_empty()));
+    notes.dedup();
+    Ok(Response::Loaded {
+        hash,
+        changed,
+        notes,
+    })
+}
+
+/// Makes a package active that the node `origin` holds and trusts, if this node trusts it too.
+pub(super) async fn as_leader(
+    node: &Arc<Node>,
+    origin: NodeId,
+    load: Request,
+    package: Option<SourceHash>,
+) -> Answer {
+    let Some(hash) = package else {
+        return Err(refused("no package was sent with the request", None));
+    };
+    let pin = node.pins.pin(hash).await;
+    let answer = hold_and_load(node, origin, load, hash).await;
+    drop(pin);
+    if answer.is_err() && origin != node.id {
+        node.clear_away(hash).await;
+    }
+    answer
+}
+
+async fn hold_and_load(
+    node: &Arc<Node>,
+    origin: NodeId,
+    load: Request,
+    hash: SourceHash,
+) -> Answer {
+    let Request::Load {
         request,
         group,
         version,
@@ -46,17 +109,29 @@ async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answ
         no_wait,
         upwards_only,
         reach,
-    } = request
+    } = load
     else {
         return Err(internal("no load"));
     };
-    let (bytes, hash) = (arrived.bytes(), arrived.hash());
-    let (authority, store) = (node.authority.clone(), node.store.clone());
-    let shown = path.clone();
-    let kept = tokio::task::spawn_blocking(move || keep(&authority, &store, arrived, &shown));
-    let mut notes = kept.await.map_err(|error| internal(&error.to_string()))??;
-    consult(node, hash, &path).await?;
-    tracing::info!(%hash, group, path, by, bytes, "package accepted");
+    let held = node.hold_package(hash, None, &[origin]).await;
+    let held = held.map_err(|fault| RequestError {
+        code: ErrorCode::Unavailable,
+        ..refused(
+            format!("the leader could not get `{path}`: {fault}"),
+            Some("`director cluster members` shows who is up; then load it again"),
+        )
+    })?;
+    let leader = &node.settings.node_name;
+    if let Some(reason) = held.distrust {
+        let hint = format!(
+            "put the public key (`*_tls.key`) into the Director directory of `{leader}`, which \
+             leads"
+        );
+        let message = format!("`{path}` is refused by the leader `{leader}`: {reason}");
+        return Err(refused(message, Some(&hint)));
+    }
+    let bytes = node.store.length(hash);
+    let bytes = bytes.ok_or_else(|| internal("the package was removed meanwhile"))?;
     let order = LoadOrder {
         request,
         hash,
@@ -65,18 +140,16 @@ async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answ
         bytes,
         definition,
         by,
-        origin: node.id,
+        origin,
         reach,
         no_wait,
         upwards_only,
     };
     let loaded = director(node)?.load(&order).await.map_err(not_done)?;
-    notes.extend(loaded.notes.into_iter().filter(|note| !note.is_empty()));
-    notes.dedup();
     Ok(Response::Loaded {
         hash,
         changed: loaded.changed,
-        notes,
+        notes: loaded.notes,
     })
 }
 

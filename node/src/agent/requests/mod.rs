@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use leader::reconcile::{OrderError, ProposeFailure};
-use protocol::control::{ErrorCode, FailureCode, Request, RequestError, Response};
+use leader::reconcile::{Director, OrderError, ProposeFailure};
+use protocol::control::{ErrorCode, FailureCode, Request, RequestError, Response, RoleAction};
+use protocol::{NodeId, SourceHash};
 use tokio::sync::oneshot;
 
 use super::director_actor;
 use super::node::Node;
-use crate::cluster::registry::RegistryHandle;
+use crate::cluster::fleet::ClusterFleet;
+use crate::cluster::leadership::LeaderReplica;
+use crate::cluster::orders;
 use crate::router::{Caller, CallerKind, Responder, Rights};
 use crate::store::{Arrived, StoreError};
 
@@ -99,6 +102,32 @@ async fn answer(
         }
         load @ Request::Load { .. } => load::load(node, load, upload).await,
         Request::Application(request) => application::answer(node, request, upload).await,
+        Request::Role {
+            action: RoleAction::Dump,
+            role,
+            group,
+            by,
+        } => operate::dump(node, role, group, by).await,
+        order @ (Request::Unload { .. } | Request::Rollback { .. } | Request::Role { .. }) => {
+            orders::give(node, order, None).await
+        }
+        #[allow(
+            unreachable_patterns,
+            reason = "requests that others add meet a clear answer"
+        )]
+        other => Err(not_known(&other)),
+    }
+}
+
+/// Carries out, as the leader, an order that was given at the node `origin`.
+pub(crate) async fn as_leader(
+    node: &Arc<Node>,
+    origin: NodeId,
+    order: Request,
+    package: Option<SourceHash>,
+) -> Answer {
+    match order {
+        load @ Request::Load { .. } => load::as_leader(node, origin, load, package).await,
         Request::Unload {
             request,
             hash,
@@ -127,17 +156,35 @@ async fn answer(
             group,
             ..
         } => operate::operate(node, action, &role, group.as_deref()).await,
-        #[allow(
-            unreachable_patterns,
-            reason = "requests that others add meet a clear answer"
-        )]
-        other => Err(RequestError {
-            code: ErrorCode::Usage,
-            message: format!("this node does not know the request {other:?}"),
-            hint: Some("run the same version of `director` on both sides".to_owned()),
-            traceback: None,
-            failure: None,
-        }),
+        other => Err(not_known(&other)),
+    }
+}
+
+/// Answers, for another member, what only this one can.
+pub(crate) async fn for_member(node: &Arc<Node>, request: Request) -> Answer {
+    match request {
+        Request::Role {
+            action: RoleAction::Dump,
+            role,
+            group,
+            by,
+        } => operate::dump(node, role, group, by).await,
+        Request::Status => Ok(list::status(node).await),
+        Request::DeadLetters => {
+            let (total, kept) = node.router.dead_letters().await;
+            Ok(Response::DeadLetters { total, kept })
+        }
+        other => Err(not_known(&other)),
+    }
+}
+
+fn not_known(request: &Request) -> RequestError {
+    RequestError {
+        code: ErrorCode::Usage,
+        message: format!("this node does not know the request {request:?}"),
+        hint: Some("run the same version of `director` on both sides".to_owned()),
+        traceback: None,
+        failure: None,
     }
 }
 
@@ -174,10 +221,9 @@ fn allowed(asked: &Asked) -> Result<(), RequestError> {
     })
 }
 
-fn director(
-    node: &Node,
-) -> Result<&leader::reconcile::Director<RegistryHandle, super::fleet::LocalFleet>, RequestError> {
-    node.director
+fn director(node: &Node) -> Result<&Director<LeaderReplica, ClusterFleet>, RequestError> {
+    node.mutual
+        .director
         .get()
         .ok_or_else(|| internal("the node has not finished starting"))
 }

@@ -116,7 +116,7 @@ impl Packages {
         &self,
         dial: &D,
         hash: SourceHash,
-        bytes: u64,
+        bytes: Option<u64>,
         holders: &[NodeId],
     ) -> Result<Held, HoldFault> {
         if !self.has(hash) {
@@ -129,12 +129,13 @@ impl Packages {
                 pulled?;
             }
         }
-        let found = self.store.length(hash).unwrap_or(bytes);
-        if found != bytes {
+        if let (Some(wanted), Some(found)) = (bytes, self.store.length(hash))
+            && found != wanted
+        {
             return Err(HoldFault::Length {
                 hash,
                 found,
-                wanted: bytes,
+                wanted,
             });
         }
         let distrust = self.judge(hash).await?;
@@ -222,6 +223,13 @@ impl Packages {
         }
     }
 
+    /// A package of the store was verified just now, by the keys that this mark stands for.
+    pub(crate) fn verified(&self, hash: SourceHash, keys: SourceHash) {
+        let distrust = None;
+        self.judged().insert(hash, Judgement { keys, distrust });
+        self.changed.send_modify(|times| *times += 1);
+    }
+
     /// Forgets what was thought of a package that is removed.
     pub(crate) fn forget(&self, hash: SourceHash) {
         self.judged().remove(&hash);
@@ -231,7 +239,7 @@ impl Packages {
         &self,
         dial: &D,
         hash: SourceHash,
-        bytes: u64,
+        bytes: Option<u64>,
         pull: &Pull,
     ) -> Result<(), HoldFault> {
         let file = self.store.incoming()?;

@@ -22,13 +22,13 @@ const STALL: Duration = Duration::from_secs(5);
 pub(super) async fn pull<D: Dial>(
     dial: &D,
     hash: SourceHash,
-    bytes: u64,
+    bytes: Option<u64>,
     pull: &Pull,
     file: NamedTempFile,
 ) -> Result<Arrived, HoldFault> {
     let wanted = Wanted {
         hash,
-        length_bytes: Some(bytes),
+        length_bytes: bytes,
         max_bytes: package::Limits::default().package_bytes_max,
         stall: STALL,
     };

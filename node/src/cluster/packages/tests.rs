@@ -138,7 +138,7 @@ async fn a_package_is_pulled_once_however_many_want_it() {
     let mut wanting = JoinSet::new();
     for _ in 0..8 {
         let (packages, dialler) = (Arc::clone(&getter.packages), Arc::clone(&dialler));
-        let length = bytes.len() as u64;
+        let length = Some(bytes.len() as u64);
         wanting.spawn(async move { packages.hold(&*dialler, hash, length, &[NodeId(2)]).await });
     }
     while let Some(held) = wanting.join_next().await {
@@ -165,7 +165,7 @@ async fn a_liar_and_one_who_has_nothing_are_passed_over() {
     holder.put(&hash, &bytes);
     let dialler = Dialler::new(getter, &[liar, empty, holder], 2);
     let holders = [NodeId(9), NodeId(2), NodeId(3), NodeId(4)];
-    let length = bytes.len() as u64;
+    let length = Some(bytes.len() as u64);
     let held = getter.packages.hold(&dialler, hash, length, &holders).await;
     assert!(held.is_ok(), "{held:?}");
     let path = getter.folder.path().join("packages").join(hash.to_string());
@@ -180,7 +180,7 @@ async fn a_package_that_nobody_has_says_why_and_leaves_nothing() {
     let dialler = Dialler::new(&getter, &[&empty], 2);
     let held = getter
         .packages
-        .hold(&dialler, hash, bytes.len() as u64, &[NodeId(2)])
+        .hold(&dialler, hash, Some(bytes.len() as u64), &[NodeId(2)])
         .await;
     let told = held.unwrap_err().to_string();
     assert!(told.contains("not held here"), "{told}");
@@ -198,7 +198,7 @@ async fn more_getters_than_a_holder_serves_all_get_it() {
     for number in 1..=3 * SERVED_AT_ONCE as u64 {
         let getter = Member::start(&convention, number);
         let dialler = Dialler::new(&getter, &[&holder], 100);
-        let length = bytes.len() as u64;
+        let length = Some(bytes.len() as u64);
         getting.spawn(async move {
             // All of it, folder included, lives as long as this.
             let (getter, holders) = (&getter, [NodeId(100)]);

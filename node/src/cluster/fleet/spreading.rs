@@ -1,0 +1,302 @@
+//! Packages to members: whom a load needs, in an order that spares every holder.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use protocol::control::{ActorFailure, Reach};
+use protocol::peer::{Step, StepOutcome};
+use protocol::{NodeId, RequestId, SourceHash};
+use tokio::sync::{Notify, mpsc};
+
+use super::{ClusterFleet, Spread};
+use crate::cluster::distribution::Distribution;
+use crate::cluster::placement;
+use crate::cluster::steps::failure;
+use crate::cluster::voters;
+
+/// What came of one member: whether it trusts the package that it holds now, or why it has none.
+type Outcome = (NodeId, Result<Option<String>, String>);
+
+impl ClusterFleet {
+    /// Has those hold a package that a load needs. Gives notes for the operator.
+    pub(super) async fn spread_for(
+        &self,
+        source: SourceHash,
+        bytes: u64,
+        reach: Reach,
+        request: RequestId,
+        origin: NodeId,
+    ) -> Result<Vec<String>, ActorFailure> {
+        let here = self.node.hold_package(source, Some(bytes), &[origin]).await;
+        let here = here.map_err(|fault| failure(fault.to_string()))?;
+        let me = self.node.id;
+        let holdings = &self.node.mutual.holdings;
+        holdings.holds(me, source, here.distrust);
+        if origin != me && holdings.judgement(origin, source).is_none() {
+            // It verified the package before it sent the order.
+            holdings.holds(origin, source, None);
+        }
+        let voters = voters::voters(&self.node);
+        let wanted = match reach {
+            Reach::OnDemand => BTreeSet::new(),
+            Reach::Everywhere | Reach::Partial => {
+                self.list_all(request);
+                self.node.replica.read(placement::eligible).into_iter().collect()
+            }
+        };
+        let mut missing: BTreeSet<NodeId> = voters.union(&wanted).copied().collect();
+        missing.remove(&me);
+        let mut outcomes = self.bring(source, bytes, missing.clone(), request);
+        let mut held = BTreeSet::from([me]);
+        let mut failed = Vec::new();
+        while !self.enough(&held, &voters, &wanted, &missing) {
+            let Some((member, outcome)) = outcomes.recv().await else {
+                break;
+            };
+            missing.remove(&member);
+            match outcome {
+                Ok(_) => {
+                    held.insert(member);
+                }
+                Err(reason) => failed.push((member, reason)),
+            }
+        }
+        self.verdict(&held, &voters, &wanted, &failed, reach)
+    }
+
+    /// Whether there is nothing left to wait for.
+    fn enough(
+        &self,
+        held: &BTreeSet<NodeId>,
+        voters: &BTreeSet<NodeId>,
+        wanted: &BTreeSet<NodeId>,
+        missing: &BTreeSet<NodeId>,
+    ) -> bool {
+        wanted.is_disjoint(missing)
+            && (voters.is_disjoint(missing) || is_majority(held, voters))
+    }
+
+    fn verdict(
+        &self,
+        held: &BTreeSet<NodeId>,
+        voters: &BTreeSet<NodeId>,
+        wanted: &BTreeSet<NodeId>,
+        failed: &[(NodeId, String)],
+        reach: Reach,
+    ) -> Result<Vec<String>, ActorFailure> {
+        let told = |(member, reason): &(NodeId, String)| {
+            format!("`{}`: {reason}", self.name(*member))
+        };
+        if !is_majority(held, voters) {
+            let reasons: Vec<_> = failed.iter().map(told).collect();
+            let count = held.intersection(voters).count();
+            return Err(failure(format!(
+                "only {count} of {} voters hold the package ({})",
+                voters.len(),
+                reasons.join("; ")
+            )));
+        }
+        let failed = failed.iter().filter(|(member, _)| wanted.contains(member));
+        let failed: Vec<_> = failed.map(told).collect();
+        if reach == Reach::Everywhere && !failed.is_empty() {
+            return Err(failure(format!(
+                "not every member could get the package: {}",
+                failed.join("; ")
+            )));
+        }
+        Ok(failed)
+    }
+
+    /// Says of each member how a load will treat it.
+    fn list_all(&self, request: RequestId) {
+        let listed: Vec<_> = self.node.replica.read(|state| {
+            let members = state.members.values();
+            members
+                .map(|member| (member.name.clone(), standing(member)))
+                .collect()
+        });
+        for (name, standing) in listed {
+            self.node
+                .mutual
+                .holdings
+                .proceed(request, &name, standing, "");
+        }
+    }
+
+    /// Has each of these get the package; goes on though nobody listens any more.
+    fn bring(
+        &self,
+        source: SourceHash,
+        bytes: u64,
+        members: BTreeSet<NodeId>,
+        request: RequestId,
+    ) -> mpsc::UnboundedReceiver<Outcome> {
+        let (tell, outcomes) = mpsc::unbounded_channel();
+        for member in members {
+            let (fleet, tell) = (self.clone(), tell.clone());
+            let node = Arc::clone(&self.node);
+            node.tasks.clone().spawn(async move {
+                let bringing = fleet.ensure_held(member, source, bytes, Some(request));
+                let outcome = node.shutdown.run_until_cancelled(bringing).await;
+                let outcome = outcome.unwrap_or_else(|| Err("this node stops".to_owned()));
+                let _unheard = tell.send((member, outcome));
+            });
+        }
+        outcomes
+    }
+
+    /// Has a member hold a package, unless it is known to; says why it does not trust it, if so.
+    pub(crate) async fn ensure_held(
+        &self,
+        member: NodeId,
+        source: SourceHash,
+        bytes: u64,
+        request: Option<RequestId>,
+    ) -> Result<Option<String>, String> {
+        let holdings = &self.node.mutual.holdings;
+        let proceed = |state: &str, detail: &str| {
+            if let Some(request) = request {
+                holdings.proceed(request, &self.name(member), state, detail);
+            }
+        };
+        if member == self.node.id {
+            let holders = self.holders(source);
+            let held = self.node.hold_package(source, Some(bytes), &holders);
+            let distrust = held.await.map_err(|fault| fault.to_string())?.distrust;
+            holdings.holds(member, source, distrust.clone());
+            proceed(state_of(&distrust), distrust.as_deref().unwrap_or_default());
+            return Ok(distrust);
+        }
+        let known = holdings.judgement(member, source);
+        // One that did not trust it may have got a key since.
+        if let Some(None) = known {
+            proceed("verified", "");
+            return Ok(None);
+        }
+        let spread = self.spread(source);
+        let holders = spread.place(known.is_some()).await;
+        proceed("pulling", "");
+        let step = Step::Hold {
+            hash: source,
+            bytes,
+            holders: holders.clone(),
+        };
+        let leaving = Leaving {
+            spread: &spread,
+            chosen: holders.first().copied().filter(|_| known.is_none()),
+            member,
+            has_it: false,
+        };
+        let outcome = match self.step(member, step).await {
+            Ok(StepOutcome::Held { distrust }) => Ok(distrust),
+            Ok(StepOutcome::Failed(failure)) => Err(failure.message),
+            Ok(_) => Err("an answer of another kind".to_owned()),
+            Err(fault) => Err(fault.told()),
+        };
+        leaving.end(outcome.is_ok());
+        match &outcome {
+            Ok(distrust) => {
+                holdings.holds(member, source, distrust.clone());
+                proceed(state_of(distrust), distrust.as_deref().unwrap_or_default());
+            }
+            Err(reason) => {
+                holdings.holds_not(member, source);
+                proceed("failed", reason);
+            }
+        }
+        outcome
+    }
+
+    /// Those known to hold a package, this node last.
+    pub(super) fn holders(&self, source: SourceHash) -> Vec<NodeId> {
+        let mut holders = self.node.mutual.holdings.holders(source);
+        holders.retain(|member| *member != self.node.id);
+        holders.truncate(HOLDERS_NAMED);
+        holders.push(self.node.id);
+        holders
+    }
+
+    fn spread(&self, source: SourceHash) -> Arc<Spread> {
+        let mut spreads = self.spreads.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody waits for or serves is begun anew from what is known then.
+        spreads.retain(|hash, spread| *hash == source || Arc::strong_count(spread) > 1);
+        let fresh = || {
+            let me = self.node.id;
+            let holders = self.node.mutual.holdings.holders(source);
+            Arc::new(Spread {
+                distribution: Mutex::new(Distribution::new(me, holders.into_iter().chain([me]))),
+                room: Notify::new(),
+            })
+        };
+        Arc::clone(spreads.entry(source).or_insert_with(fresh))
+    }
+}
+
+impl Spread {
+    /// Whom a member is to ask; waits until one of them has room, unless it has the package.
+    async fn place(&self, has_it: bool) -> Vec<NodeId> {
+        loop {
+            let room = self.room.notified();
+            let begun = {
+                let distribution = self.distribution.lock();
+                let mut distribution = distribution.unwrap_or_else(PoisonError::into_inner);
+                if has_it {
+                    return Vec::new();
+                }
+                distribution.begin()
+            };
+            match begun {
+                Some(holders) => return holders,
+                None => room.await,
+            }
+        }
+    }
+}
+
+/// A member's place in a distribution; given back however its transfer ends.
+struct Leaving<'a> {
+    spread: &'a Spread,
+    chosen: Option<NodeId>,
+    member: NodeId,
+    has_it: bool,
+}
+
+impl Leaving<'_> {
+    fn end(mut self, has_it: bool) {
+        self.has_it = has_it;
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if let Some(chosen) = self.chosen {
+            let distribution = self.spread.distribution.lock();
+            let mut distribution = distribution.unwrap_or_else(PoisonError::into_inner);
+            distribution.ended(chosen, self.member, self.has_it);
+        }
+        self.spread.room.notify_waiters();
+    }
+}
+
+/// Holders named to a member that is to construct an actor.
+const HOLDERS_NAMED: usize = 4;
+
+fn is_majority(held: &BTreeSet<NodeId>, voters: &BTreeSet<NodeId>) -> bool {
+    held.intersection(voters).count() > voters.len() / 2
+}
+
+fn state_of(distrust: &Option<String>) -> &'static str {
+    match distrust {
+        None => "verified",
+        Some(_) => "not trusted here",
+    }
+}
+
+fn standing(member: &protocol::registry::Member) -> &'static str {
+    use protocol::registry::MemberState;
+    match member.state {
+        MemberState::Up if member.admission.drained => "drained",
+        MemberState::Up => "waiting",
+        MemberState::Down | MemberState::Lost => "down",
+    }
+}

@@ -1,0 +1,76 @@
+//! What this node keeps for the work that members do for each other.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use leader::Consensus;
+use leader::reconcile::Director;
+use protocol::SourceHash;
+
+use super::creation::Fits;
+use super::fleet::ClusterFleet;
+use super::holdings::Holdings;
+use super::leadership::LeaderReplica;
+use super::lanes::Lanes;
+use super::packages::{Held, HoldFault};
+use super::steps::Ledger;
+use crate::agent::fleet::LocalFleet;
+use crate::agent::node::Node;
+
+/// State of the cooperation of one node with the others.
+#[derive(Debug, Default)]
+pub(crate) struct Mutual {
+    /// What is known of others' packages, and the progress of loads.
+    pub(crate) holdings: Holdings,
+    /// Which actors were ordered here.
+    pub(crate) ledger: Ledger,
+    /// Which classes fit which capabilities, as far as asked.
+    pub(crate) fits: Fits,
+    /// Set once, right after the node is built: what executes steps here, and what gives them.
+    pub(crate) local: OnceLock<Arc<LocalFleet>>,
+    pub(crate) fleet: OnceLock<Arc<ClusterFleet>>,
+    pub(crate) director: OnceLock<Director<LeaderReplica, ClusterFleet>>,
+    /// Whom the router wants links to.
+    pub(crate) lanes: Lanes,
+    /// The log of a voter to be, until it has caught up.
+    pub(crate) learner: Mutex<Option<Arc<Consensus>>>,
+    leaderless: Mutex<Option<Instant>>,
+}
+
+impl Mutual {
+    /// Notes whether a leader is known now; answers since when none is.
+    pub(crate) fn note_leader(&self, known: bool) -> Option<Instant> {
+        let mut since = self
+            .leaderless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if known {
+            *since = None;
+        } else {
+            since.get_or_insert_with(Instant::now);
+        }
+        *since
+    }
+
+    /// Since when no leader is known.
+    pub(crate) fn leaderless(&self) -> Option<Instant> {
+        *self
+            .leaderless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Node {
+    /// Gets a package from these members unless it is here; says whether it is trusted.
+    pub(crate) async fn hold_package(
+        &self,
+        hash: SourceHash,
+        bytes: Option<u64>,
+        holders: &[protocol::NodeId],
+    ) -> Result<Held, HoldFault> {
+        let others: Vec<_> = holders.iter().copied().filter(|n| *n != self.id).collect();
+        let peers = &self.membership.peers;
+        self.packages.hold(peers, hash, bytes, &others).await
+    }
+}

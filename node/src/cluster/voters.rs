@@ -1,0 +1,353 @@
+//! Who votes: the member's side of becoming a voter, and the leader's care that there are enough.
+//!
+//! A candidate opens an empty log, gets it filled while it still follows the stream, and reads from
+//! it only once it is as far; it votes once it has caught up and holds every package. One voter
+//! until three can be, never an even number; whoever was dead for the grace time is replaced.
+//! Not here: the joint change itself (`leader::raft`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use convention::{Electorate, VoterChange, VoterSettings, Willing, next_change};
+use leader::reconcile::Replica;
+use leader::{Config, Consensus, Identity, RaftId, Start, Voter};
+use protocol::control::ActorFailure;
+use protocol::peer::{PeerResponse, Step, StepOutcome};
+use protocol::registry::{Command, Member, MemberCommand, MemberState, Outcome, State};
+use protocol::wire::{Refusal, RefusalCode};
+use protocol::NodeId;
+
+use super::fleet::ClusterFleet;
+use super::steps::failure;
+use super::voter_calls::VoterCalls;
+use crate::agent::node::{Node, stamp};
+
+/// How often the voters are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Answers a message of another voter.
+///
+/// # Errors
+/// [`Refusal`]: this node is no voter, or cannot take it.
+pub(crate) async fn answer(node: &Node, message: &[u8]) -> Result<PeerResponse, Refusal> {
+    let consensus = learner(node).or_else(|| node.membership.registry.consensus());
+    let Some(consensus) = consensus else {
+        let text = "this node is no voter";
+        return Err(Refusal::new(RefusalCode::NotAllowed, text));
+    };
+    match consensus.answer(message).await {
+        Ok(message) => Ok(PeerResponse::Raft { message }),
+        Err(fault) => Err(Refusal::new(RefusalCode::BadRequest, fault.to_string())),
+    }
+}
+
+/// The nodes that vote, as far as this one knows.
+pub(crate) fn voters(node: &Node) -> BTreeSet<NodeId> {
+    let Some(consensus) = node.membership.registry.consensus() else {
+        return BTreeSet::from([node.id]);
+    };
+    let standing = consensus.standing().borrow().clone();
+    standing.voters.values().map(|voter| voter.node).collect()
+}
+
+fn learner(node: &Node) -> Option<Arc<Consensus>> {
+    let held = node.mutual.learner.lock();
+    held.unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn set_learner(node: &Node, learner: Option<Arc<Consensus>>) {
+    let held = node.mutual.learner.lock();
+    *held.unwrap_or_else(PoisonError::into_inner) = learner;
+}
+
+/// Opens the log of a voter to be; it is read from once it is as far as the stream.
+pub(crate) async fn open_log(
+    node: &Arc<Node>,
+    raft: u64,
+    recoveries: u64,
+    authority: &str,
+) -> Result<(), ActorFailure> {
+    let raft = RaftId(raft);
+    let registry = &node.membership.registry;
+    let open = learner(node).or_else(|| registry.consensus());
+    if let Some(open) = &open {
+        if open.identity().raft == raft {
+            return Ok(());
+        }
+        drop_log(node).await?;
+    }
+    let convention = node.membership.identity().convention().unwrap_or_default();
+    let kept = node.membership.identity().take_authority(authority);
+    kept.map_err(|error| failure(error.to_string()))?;
+    let path = node.directory.state().raft();
+    remove_file(&path)?;
+    let identity = Identity {
+        convention,
+        recovery_epoch: recoveries,
+        raft,
+        founder: false,
+    };
+    let voter = Voter {
+        node: node.id,
+        address: node.membership.address().to_owned(),
+    };
+    let config = Config::single(path, Start::Join(identity), voter);
+    let calls = VoterCalls::new(&node.membership.peers);
+    let consensus = Consensus::open(config, calls).await;
+    let consensus = Arc::new(consensus.map_err(|error| failure(error.to_string()))?);
+    set_learner(node, Some(Arc::clone(&consensus)));
+    tracing::info!(raft = raft.0, "this node is to become a voter");
+    let (node, tracker) = (Arc::clone(node), node.tasks.clone());
+    tracker.spawn(async move {
+        let shutdown = node.shutdown.clone();
+        shutdown.run_until_cancelled(take_over(&node, consensus)).await;
+    });
+    Ok(())
+}
+
+/// Lets the registry be read from the new log as soon as that is no step back.
+async fn take_over(node: &Arc<Node>, consensus: Arc<Consensus>) {
+    let registry = &node.membership.registry;
+    let mut filled = consensus.applied();
+    loop {
+        let followed = *registry.applied().borrow();
+        let as_far = filled.wait_for(|index| *index > 0 && *index >= followed);
+        let Ok(index) = as_far.await.map(|index| *index) else {
+            return;
+        };
+        if index >= *registry.applied().borrow() {
+            break;
+        }
+    }
+    let still = learner(node).is_some_and(|held| Arc::ptr_eq(&held, &consensus));
+    if still {
+        registry.become_voter(consensus);
+        set_learner(node, None);
+        tracing::info!("the registry is read from this node's own log");
+    }
+}
+
+/// Drops this node's log and the authority's key: it is no voter any more.
+pub(crate) async fn close_log(node: &Arc<Node>) -> Result<(), ActorFailure> {
+    drop_log(node).await?;
+    let dropped = node.membership.identity().drop_authority();
+    dropped.map_err(|error| failure(error.to_string()))
+}
+
+async fn drop_log(node: &Arc<Node>) -> Result<(), ActorFailure> {
+    if let Some(learner) = learner(node) {
+        set_learner(node, None);
+        learner.shutdown().await;
+    }
+    let registry = &node.membership.registry;
+    if let Some(consensus) = registry.consensus() {
+        let (index, state) = registry.read_at(|index, state| (index, state.clone()));
+        registry.become_follower(state, index);
+        consensus.shutdown().await;
+        tracing::info!("this node votes no more");
+    }
+    remove_file(&node.directory.state().raft())
+}
+
+fn remove_file(path: &std::path::Path) -> Result<(), ActorFailure> {
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(failure(format!("`{}`: {cause}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps as many voters as are wanted, and every package on all of them; until it is dropped.
+pub(crate) async fn keep(node: &Arc<Node>, fleet: &ClusterFleet) {
+    let mut applied = node.membership.registry.applied();
+    loop {
+        applied.borrow_and_update();
+        if let Err(reason) = improve(node, fleet).await {
+            tracing::info!(reason, "the voters stay as they are for now");
+        }
+        repair(node, fleet).await;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Has every voter, and who is to be one, hold what the registry names.
+async fn repair(node: &Arc<Node>, fleet: &ClusterFleet) {
+    let me = node.id;
+    let Some(consensus) = node.membership.registry.consensus() else {
+        return;
+    };
+    let standing = consensus.standing().borrow().clone();
+    let sides = standing.voters.values().chain(standing.learners.values());
+    let voters: BTreeSet<_> = sides.map(|voter| voter.node).filter(|id| *id != me).collect();
+    let missing = node.replica.read(|state| {
+        let holdings = &node.mutual.holdings;
+        let up = |id: &NodeId| is_up(state, *id);
+        let voters: Vec<_> = voters.iter().copied().filter(up).collect();
+        let sources = state.sources.iter();
+        let pairs = sources.flat_map(|(hash, source)| {
+            let lacking = voters
+                .iter()
+                .filter(|voter| holdings.judgement(**voter, *hash).is_none());
+            lacking.map(|voter| (*voter, *hash, source.bytes))
+        });
+        pairs.collect::<Vec<_>>()
+    });
+    for (voter, hash, bytes) in missing {
+        let bringing = fleet.ensure_held(voter, hash, bytes, None);
+        match tokio::time::timeout(REPAIR_LIMIT, bringing).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(reason)) => tracing::warn!(%voter, reason, "a voter lacks a package"),
+            Err(_elapsed) => tracing::warn!(%voter, "a voter lacks a package for long"),
+        }
+    }
+}
+
+/// How long one package may keep the look at the voters.
+const REPAIR_LIMIT: Duration = Duration::from_secs(60);
+
+/// One change towards the voters that are wanted.
+async fn improve(node: &Arc<Node>, fleet: &ClusterFleet) -> Result<(), String> {
+    let Some(consensus) = node.membership.registry.consensus() else {
+        return Ok(());
+    };
+    consensus.finish_change().await.map_err(|e| e.to_string())?;
+    let standing = consensus.standing().borrow().clone();
+    let nodes = |side: &BTreeMap<RaftId, Voter>| -> BTreeMap<RaftId, NodeId> {
+        side.iter().map(|(raft, voter)| (*raft, voter.node)).collect()
+    };
+    let electorate = Electorate {
+        voters: nodes(&standing.voters),
+        learners: nodes(&standing.learners),
+        leader: consensus.identity().raft,
+    };
+    let (members, settings) = node
+        .replica
+        .read(|state| (willing(node, state, &consensus, &electorate), settings(state)));
+    match next_change(&members, &electorate, settings, stamp()) {
+        None => Ok(()),
+        Some(VoterChange::AddLearner(member)) => begin(node, fleet, &consensus, member).await,
+        Some(VoterChange::RemoveLearner(raft)) => {
+            let removed = consensus.remove_learner(raft).await;
+            removed.map_err(|error| error.to_string())?;
+            close_logs(node, fleet, electorate.learners.get(&raft).copied());
+            Ok(())
+        }
+        Some(VoterChange::SetVoters(rafts)) => {
+            let gone = electorate.voters.iter().filter(|(raft, _)| !rafts.contains(raft));
+            let gone: Vec<_> = gone.map(|(_, member)| *member).collect();
+            let changed = consensus.change_voters(rafts.clone()).await;
+            changed.map_err(|error| error.to_string())?;
+            tracing::info!(?rafts, "the voters are changed");
+            close_logs(node, fleet, gone);
+            Ok(())
+        }
+    }
+}
+
+/// Tells former voters and learners to drop their logs; who cannot hear finds out by itself.
+fn close_logs(node: &Node, fleet: &ClusterFleet, members: impl IntoIterator<Item = NodeId>) {
+    for member in members {
+        let fleet = fleet.clone();
+        node.tasks.spawn(async move {
+            let closing = fleet.step(member, Step::CloseLog);
+            let _unless_gone = tokio::time::timeout(CLOSE_LIMIT, closing).await;
+        });
+    }
+}
+
+/// How long a former voter is told to drop its log.
+const CLOSE_LIMIT: Duration = Duration::from_secs(20);
+
+/// The members that may vote, and how far each is.
+fn willing(
+    node: &Node,
+    state: &State,
+    consensus: &Consensus,
+    electorate: &Electorate<RaftId>,
+) -> BTreeMap<NodeId, Willing> {
+    let holdings = &node.mutual.holdings;
+    let caught_up = |member: NodeId| {
+        let mut learners = electorate.learners.iter();
+        learners.any(|(raft, id)| *id == member && consensus.caught_up(*raft))
+    };
+    let holds = |member: NodeId| {
+        let mut sources = state.sources.keys();
+        sources.all(|hash| holdings.judgement(member, *hash).is_some())
+    };
+    let reachable = |member: &Member| member.admission.may_vote && !member.address.is_empty();
+    let members = state.members.iter();
+    let willing = members.filter(|(id, member)| reachable(member) || **id == node.id);
+    willing
+        .map(|(id, member)| {
+            let willing = Willing {
+                is_up: member.state == MemberState::Up,
+                since: member.since,
+                holds_packages: *id == node.id || holds(*id),
+                caught_up: caught_up(*id),
+            };
+            (*id, willing)
+        })
+        .collect()
+}
+
+fn settings(state: &State) -> VoterSettings {
+    let mut settings = VoterSettings::default();
+    if state.roll.voters_wanted > 0 {
+        settings.wanted = usize::from(state.roll.voters_wanted);
+    }
+    settings
+}
+
+/// Gives a member a fresh raft id and the authority's key, and begins to send it the log.
+async fn begin(
+    node: &Arc<Node>,
+    fleet: &ClusterFleet,
+    consensus: &Arc<Consensus>,
+    member: NodeId,
+) -> Result<(), String> {
+    let take = Command::Member(MemberCommand::TakeRaftId {
+        node: member,
+        stamp: stamp(),
+    });
+    let taken = Replica::propose(&**consensus, take).await;
+    let raft = match taken.map_err(|error| error.to_string())? {
+        (_, Outcome::RaftId(raft)) => raft,
+        (_, outcome) => return Err(format!("no raft id for `{member}`: {outcome:?}")),
+    };
+    let authority = {
+        let identity = node.membership.identity();
+        identity.authority().map(|authority| authority.key_to_pem())
+    };
+    let Some(authority) = authority else {
+        return Err("the authority's key is not on this node".to_owned());
+    };
+    let (recoveries, address) = node.replica.read(|state| {
+        let address = state.members.get(&member).map(|m| m.address.clone());
+        (state.roll.recoveries, address.unwrap_or_default())
+    });
+    let step = Step::OpenLog {
+        raft,
+        recoveries,
+        authority: authority.to_string(),
+    };
+    match fleet.step(member, step).await {
+        Ok(StepOutcome::Done) => {}
+        Ok(StepOutcome::Failed(failure)) => return Err(failure.message),
+        other => return Err(format!("{other:?}")),
+    }
+    let voter = Voter {
+        node: member,
+        address,
+    };
+    let added = consensus.add_learner(RaftId(raft), voter).await;
+    added.map_err(|error| error.to_string())?;
+    tracing::info!(%member, raft, "a member gets the log");
+    Ok(())
+}
+
+fn is_up(state: &State, member: NodeId) -> bool {
+    let known = state.members.get(&member);
+    known.is_some_and(|member| member.state == MemberState::Up)
+}
