@@ -75,10 +75,13 @@ impl Fleet for LocalFleet {
         let sources = &self.node.sources;
         let looked_at = sources.look_at(&self.node, source, group, definition, sets);
         let (classes, notes) = looked_at.await?;
-        let fits = classes.iter().zip(&definition.actors).map(|(class, actor)| {
-            let missing = placement::missing(actor.requirements.as_deref(), &own);
-            class.failure.is_none() && missing.is_none() && class.fits.first() == Some(&true)
-        });
+        let fits = classes
+            .iter()
+            .zip(&definition.actors)
+            .map(|(class, actor)| {
+                let missing = placement::missing(actor.requirements.as_deref(), &own);
+                class.failure.is_none() && missing.is_none() && class.fits.first() == Some(&true)
+            });
         let nodes = fits.map(|fits| if fits { vec![self.node.id] } else { Vec::new() });
         Ok(Preflight {
             nodes: nodes.collect(),

@@ -140,14 +140,18 @@ async fn fits(
         let known = known.unwrap_or_else(PoisonError::into_inner);
         known.get(asked)?.get(set).copied()
     };
-    let mut missing: Vec<_> = sets.iter().filter(|set| known(set).is_none()).cloned().collect();
+    let mut missing: Vec<_> = sets
+        .iter()
+        .filter(|set| known(set).is_none())
+        .cloned()
+        .collect();
     missing.sort_unstable();
     missing.dedup();
     if !missing.is_empty() {
         node.bring_code(asked.0).await?;
-        let looked_at =
-            node.sources
-                .look_at(node, asked.0, group, definition, missing.clone());
+        let looked_at = node
+            .sources
+            .look_at(node, asked.0, group, definition, missing.clone());
         let (classes, _) = looked_at.await?;
         let class = classes.into_iter().next();
         if let Some(failure) = class.as_ref().and_then(|class| class.failure.clone()) {
@@ -385,7 +389,10 @@ impl Node {
         holders.extend(willing.map(|(id, _)| *id).take(HOLDERS_MAX));
         let mut seen = std::collections::BTreeSet::new();
         holders.retain(|id| {
-            let up = state.members.get(id).is_some_and(|m| m.state == MemberState::Up);
+            let up = state
+                .members
+                .get(id)
+                .is_some_and(|m| m.state == MemberState::Up);
             up && seen.insert(*id)
         });
         holders.truncate(HOLDERS_MAX);

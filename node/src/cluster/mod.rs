@@ -42,9 +42,9 @@ pub(crate) mod packages;
 pub(crate) mod placement;
 
 pub(crate) mod fleet;
-pub(crate) mod steps;
 pub(crate) mod leadership;
 pub(crate) mod orders;
+pub(crate) mod steps;
 pub(crate) mod voters;
 
 pub(crate) mod creation;

@@ -173,7 +173,12 @@ pub(crate) async fn control(node: &Arc<Node>, request: &[u8]) -> Result<PeerResp
 pub(crate) async fn ask_member(node: &Arc<Node>, member: NodeId, request: &Request) -> Answer {
     let json = serde_json::to_vec(request).map_err(|error| unreadable(&error.to_string()))?;
     let request = PeerRequest::Control { request: json };
-    match node.membership.peers.ask(member, &request, MEMBER_LIMIT).await {
+    match node
+        .membership
+        .peers
+        .ask(member, &request, MEMBER_LIMIT)
+        .await
+    {
         Ok(PeerResponse::Control { response }) => read(&response),
         Ok(_) => Err(unreadable("an answer of another kind")),
         Err(PeerFault::Refused(refusal)) => Err(refused(&refusal)),

@@ -171,6 +171,9 @@ mod tests {
         assert_eq!(missing(Some("{'gpu': True}"), offered), None);
         assert_eq!(missing(None, offered), None);
         let told = missing(Some("{'disk': 6}"), offered);
-        assert_eq!(told.as_deref(), Some("it requires the capability 'disk': 6"));
+        assert_eq!(
+            told.as_deref(),
+            Some("it requires the capability 'disk': 6")
+        );
     }
 }

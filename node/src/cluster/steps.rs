@@ -109,12 +109,7 @@ pub(crate) async fn execute(
     }
 }
 
-async fn carry_out(
-    node: &Arc<Node>,
-    local: &LocalFleet,
-    from: NodeId,
-    step: Step,
-) -> StepOutcome {
+async fn carry_out(node: &Arc<Node>, local: &LocalFleet, from: NodeId, step: Step) -> StepOutcome {
     match step {
         Step::Hold {
             hash,
@@ -128,9 +123,9 @@ async fn carry_out(
             capability_sets,
             ..
         } => {
-            let looked_at =
-                node.sources
-                    .look_at(node, hash, &group, &definition, capability_sets);
+            let looked_at = node
+                .sources
+                .look_at(node, hash, &group, &definition, capability_sets);
             match looked_at.await {
                 Ok((classes, notes)) => StepOutcome::Preflight { classes, notes },
                 Err(failure) => StepOutcome::Failed(failure),

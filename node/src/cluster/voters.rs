@@ -12,11 +12,11 @@ use std::time::Duration;
 use convention::{Electorate, VoterChange, VoterSettings, Willing, next_change};
 use leader::reconcile::Replica;
 use leader::{Config, Consensus, Identity, RaftId, Start, Voter};
+use protocol::NodeId;
 use protocol::control::ActorFailure;
 use protocol::peer::{PeerResponse, Step, StepOutcome};
 use protocol::registry::{Command, Member, MemberCommand, MemberState, Outcome, State};
 use protocol::wire::{Refusal, RefusalCode};
-use protocol::NodeId;
 
 use super::fleet::ClusterFleet;
 use super::steps::failure;
@@ -101,7 +101,9 @@ pub(crate) async fn open_log(
     let (node, tracker) = (Arc::clone(node), node.tasks.clone());
     tracker.spawn(async move {
         let shutdown = node.shutdown.clone();
-        shutdown.run_until_cancelled(take_over(&node, consensus)).await;
+        shutdown
+            .run_until_cancelled(take_over(&node, consensus))
+            .await;
     });
     Ok(())
 }
@@ -180,7 +182,10 @@ async fn repair(node: &Arc<Node>, fleet: &ClusterFleet) {
     };
     let standing = consensus.standing().borrow().clone();
     let sides = standing.voters.values().chain(standing.learners.values());
-    let voters: BTreeSet<_> = sides.map(|voter| voter.node).filter(|id| *id != me).collect();
+    let voters: BTreeSet<_> = sides
+        .map(|voter| voter.node)
+        .filter(|id| *id != me)
+        .collect();
     let missing = node.replica.read(|state| {
         let holdings = &node.mutual.holdings;
         let up = |id: &NodeId| is_up(state, *id);
@@ -212,19 +217,23 @@ async fn improve(node: &Arc<Node>, fleet: &ClusterFleet) -> Result<(), String> {
     let Some(consensus) = node.membership.registry.consensus() else {
         return Ok(());
     };
-    consensus.finish_change().await.map_err(|e| e.to_string())?;
     let standing = consensus.standing().borrow().clone();
     let nodes = |side: &BTreeMap<RaftId, Voter>| -> BTreeMap<RaftId, NodeId> {
-        side.iter().map(|(raft, voter)| (*raft, voter.node)).collect()
+        side.iter()
+            .map(|(raft, voter)| (*raft, voter.node))
+            .collect()
     };
     let electorate = Electorate {
         voters: nodes(&standing.voters),
         learners: nodes(&standing.learners),
         leader: consensus.identity().raft,
     };
-    let (members, settings) = node
-        .replica
-        .read(|state| (willing(node, state, &consensus, &electorate), settings(state)));
+    let (members, settings) = node.replica.read(|state| {
+        (
+            willing(node, state, &consensus, &electorate),
+            settings(state),
+        )
+    });
     match next_change(&members, &electorate, settings, stamp()) {
         None => Ok(()),
         Some(VoterChange::AddLearner(member)) => begin(node, fleet, &consensus, member).await,
@@ -235,7 +244,10 @@ async fn improve(node: &Arc<Node>, fleet: &ClusterFleet) -> Result<(), String> {
             Ok(())
         }
         Some(VoterChange::SetVoters(rafts)) => {
-            let gone = electorate.voters.iter().filter(|(raft, _)| !rafts.contains(raft));
+            let gone = electorate
+                .voters
+                .iter()
+                .filter(|(raft, _)| !rafts.contains(raft));
             let gone: Vec<_> = gone.map(|(_, member)| *member).collect();
             let changed = consensus.change_voters(rafts.clone()).await;
             changed.map_err(|error| error.to_string())?;

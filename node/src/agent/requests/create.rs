@@ -18,8 +18,8 @@ use super::{Answer, refused};
 use crate::agent::actors::Birth;
 use crate::agent::director_actor;
 use crate::agent::node::Node;
-use crate::cluster::creation::{self, Place};
 use crate::agent::sources::has_module;
+use crate::cluster::creation::{self, Place};
 use crate::router::{Caller, CallerKind, Rights};
 
 /// An actor that was announced, or why it cannot be.

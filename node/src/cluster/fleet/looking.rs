@@ -153,7 +153,10 @@ impl ClusterFleet {
                     continue;
                 }
             }
-            match self.look_at(*member, source, group, definition, &sets).await {
+            match self
+                .look_at(*member, source, group, definition, &sets)
+                .await
+            {
                 Ok(finding) => return finding,
                 Err(fault) => reasons.push(format!("`{name}`: {}", fault.told())),
             }
@@ -195,7 +198,9 @@ impl ClusterFleet {
                 Err(failure) => return Ok(Err(failure)),
             };
             for (place, set) in some.iter().enumerate() {
-                let fits = classes.iter().map(|class| class.fits.get(place) == Some(&true));
+                let fits = classes
+                    .iter()
+                    .map(|class| class.fits.get(place) == Some(&true));
                 finding.fits.insert(set.clone(), fits.collect());
             }
             finding.classes = classes;

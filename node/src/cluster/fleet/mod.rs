@@ -15,9 +15,7 @@ use protocol::control::{ActorFailure, FailureCode, Reach};
 use protocol::peer::{PeerRequest, PeerResponse, Step, StepOutcome};
 use protocol::registry::{MemberState, State};
 use protocol::wire::RefusalCode;
-use protocol::{
-    ActorId, GroupDefinition, Incarnation, NodeId, RequestId, SourceHash, Stamp,
-};
+use protocol::{ActorId, GroupDefinition, Incarnation, NodeId, RequestId, SourceHash, Stamp};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -79,11 +77,7 @@ impl ClusterFleet {
     }
 
     /// Has another member carry out a step.
-    pub(crate) async fn step(
-        &self,
-        member: NodeId,
-        step: Step,
-    ) -> Result<StepOutcome, StepFault> {
+    pub(crate) async fn step(&self, member: NodeId, step: Step) -> Result<StepOutcome, StepFault> {
         let standing = self.node.replica.read(|state| up(state, member));
         let Some(incarnation) = standing else {
             return Err(StepFault::Lost(self.absence(member)));
@@ -99,7 +93,13 @@ impl ClusterFleet {
         let term = self.node.membership.registry.standing().borrow().term;
         let request = PeerRequest::Step { term, step };
         loop {
-            match self.node.membership.peers.ask(member, &request, ATTEMPT).await {
+            match self
+                .node
+                .membership
+                .peers
+                .ask(member, &request, ATTEMPT)
+                .await
+            {
                 Ok(PeerResponse::Step(outcome)) => return Ok(outcome),
                 Ok(_) => return Err(StepFault::Refused("an answer of another kind".to_owned())),
                 Err(PeerFault::Refused(refusal)) => match refusal.code {

@@ -41,7 +41,11 @@ impl ClusterFleet {
             Reach::OnDemand => BTreeSet::new(),
             Reach::Everywhere | Reach::Partial => {
                 self.list_all(request);
-                self.node.replica.read(placement::eligible).into_iter().collect()
+                self.node
+                    .replica
+                    .read(placement::eligible)
+                    .into_iter()
+                    .collect()
             }
         };
         let mut missing: BTreeSet<NodeId> = voters.union(&wanted).copied().collect();
@@ -72,8 +76,7 @@ impl ClusterFleet {
         wanted: &BTreeSet<NodeId>,
         missing: &BTreeSet<NodeId>,
     ) -> bool {
-        wanted.is_disjoint(missing)
-            && (voters.is_disjoint(missing) || is_majority(held, voters))
+        wanted.is_disjoint(missing) && (voters.is_disjoint(missing) || is_majority(held, voters))
     }
 
     fn verdict(
@@ -84,9 +87,8 @@ impl ClusterFleet {
         failed: &[(NodeId, String)],
         reach: Reach,
     ) -> Result<Vec<String>, ActorFailure> {
-        let told = |(member, reason): &(NodeId, String)| {
-            format!("`{}`: {reason}", self.name(*member))
-        };
+        let told =
+            |(member, reason): &(NodeId, String)| format!("`{}`: {reason}", self.name(*member));
         if !is_majority(held, voters) {
             let reasons: Vec<_> = failed.iter().map(told).collect();
             let count = held.intersection(voters).count();

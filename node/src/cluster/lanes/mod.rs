@@ -82,7 +82,9 @@ pub(crate) async fn run(node: Arc<Node>) {
         let (node, tracker) = (Arc::clone(&node), node.tasks.clone());
         tracker.spawn(async move {
             let shutdown = node.shutdown.clone();
-            shutdown.run_until_cancelled(accept(&node, connection)).await;
+            shutdown
+                .run_until_cancelled(accept(&node, connection))
+                .await;
         });
     }
 }
@@ -211,7 +213,10 @@ async fn accept(node: &Arc<Node>, connection: Connection) {
 }
 
 async fn receive_greeting(connection: &Connection) -> Result<FrameReceiver, String> {
-    let mut receiver = connection.accept_one_way().await.map_err(|e| e.to_string())?;
+    let mut receiver = connection
+        .accept_one_way()
+        .await
+        .map_err(|e| e.to_string())?;
     let greeting = receiver.receive_frame(GREETING.len()).await;
     match greeting {
         Ok(Some(bytes)) if bytes == GREETING => Ok(receiver),
@@ -238,7 +243,10 @@ fn settle(
         .lanes
         .with(whom, |lane| lane.up.replace(connection.clone()));
     if let Some(before) = before {
-        before.close(&Refusal::new(RefusalCode::Busy, "another lane is used from now"));
+        before.close(&Refusal::new(
+            RefusalCode::Busy,
+            "another lane is used from now",
+        ));
     }
     let link: Link = node.router.link_up(whom, incarnation);
     tracing::debug!(node = %whom, "lane up");

@@ -26,10 +26,7 @@ pub(super) async fn run(link: Link, sender: FrameSender, receiver: FrameReceiver
     }
 }
 
-async fn send(
-    mut outgoing: tokio::sync::mpsc::Receiver<Vec<u8>>,
-    mut sender: FrameSender,
-) -> End {
+async fn send(mut outgoing: tokio::sync::mpsc::Receiver<Vec<u8>>, mut sender: FrameSender) -> End {
     while let Some(batch) = outgoing.recv().await {
         if let Err(fault) = send_batch(&mut sender, &batch).await {
             return End::Stream(fault);
@@ -55,10 +52,7 @@ async fn send_batch(sender: &mut FrameSender, batch: &[u8]) -> Result<(), Stream
     Ok(())
 }
 
-async fn receive(
-    incoming: tokio::sync::mpsc::Sender<Vec<u8>>,
-    mut receiver: FrameReceiver,
-) -> End {
+async fn receive(incoming: tokio::sync::mpsc::Sender<Vec<u8>>, mut receiver: FrameReceiver) -> End {
     loop {
         let batch = match receive_batch(&mut receiver).await {
             Ok(Ok(batch)) => batch,
