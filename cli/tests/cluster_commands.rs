@@ -13,9 +13,9 @@ use std::process::Command;
 
 use common::Sandbox;
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "status", "members", "load", "refresh", "unload", "invite", "tokens", "approve", "leave",
-    "remove", "drain", "promote", "demote", "explain", "events", "backup", "restore",
+    "remove", "drain", "promote", "demote", "explain", "events", "backup", "restore", "recover",
 ];
 
 #[test]
@@ -97,4 +97,16 @@ fn a_backup_overwrites_nothing_and_guards_the_authority_by_a_passphrase() {
     error: the authority's key needs a passphrase of at least 12 characters
     hint: set DIRECTOR_PASSPHRASE, or give `--passphrase FILE`
     ");
+}
+
+#[test]
+fn recovering_wants_a_word_and_a_voter_that_does_not_run() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run("cluster recover");
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("--quorum-is-lost"), "{ran:?}");
+    let ran = sandbox.run("cluster recover --quorum-is-lost");
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("this node was no voter"), "{ran:?}");
+    assert!(sandbox.listing().is_empty(), "nothing was made");
 }

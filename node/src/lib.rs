@@ -8,3 +8,5 @@ pub mod directory;
 pub mod hosting;
 pub mod router;
 pub mod store;
+
+pub use cluster::recover::{RecoverError, Recovery, recover};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use leader::OpenError;
 use leader::reconcile::{ProposeFailure, Replica};
 use protocol::Incarnation;
-use protocol::registry::{Command, FEATURE_LEVEL};
+use protocol::registry::{Command, FEATURE_LEVEL, MemberCommand};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -354,6 +354,15 @@ impl Agent {
                 stamp: stamp(),
             };
             Replica::propose(&*node.replica, found).await?;
+        }
+        let log = node.replica.consensus();
+        let recoveries = log.map_or(0, |log| log.identity().recovery_epoch);
+        if recoveries > node.replica.read(|state| state.roll.recoveries) {
+            let recovered = Command::Member(MemberCommand::Recovered {
+                node: node.id,
+                stamp: stamp(),
+            });
+            Replica::propose(&*node.replica, recovered).await?;
         }
         session::announce(node).await?;
         Ok(())

@@ -17,6 +17,7 @@ mod leave;
 mod load;
 mod members;
 mod promote;
+mod recover;
 mod refresh;
 mod remove;
 mod restore;
@@ -57,6 +58,7 @@ super::verbs! {
     Events(events),
     Backup(backup),
     Restore(restore),
+    Recover(recover),
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
