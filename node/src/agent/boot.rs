@@ -274,6 +274,11 @@ impl Agent {
         Ok(agent)
     }
 
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// Which process serves where.
     #[must_use]
     pub fn record(&self) -> NodeRecord {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use leader::reconcile::{ProposeFailure, Replica};
+use protocol::control::WaitingJoiner;
 use protocol::peer::{JoinWishes, JoinedTo, PeerRequest, PeerResponse};
 use protocol::registry::{Command, KeyDigest, MemberCommand, Outcome, Refusal as Refused, State};
 use protocol::wire::{
@@ -20,11 +21,11 @@ use tokio::time::timeout;
 use transport::Connection;
 use transport::identity::{Authority, KeyHash};
 use transport::streams::BiStream;
-use transport::token::{JoinToken, SecretHash, TokenSecret};
+use transport::token::{SecretHash, TokenSecret};
 
 use super::membership::Membership;
 use super::peers::PeerFault;
-use super::{endpoint, same_user, serve};
+use super::{endpoint, same_user};
 use crate::agent::node::{Node, stamp};
 
 /// Who waits to be let in; in the leader's memory.
@@ -35,25 +36,26 @@ pub(crate) struct Admission {
 }
 
 /// A node that asks to be let in without a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Waiting {
-    /// The id that it has drawn.
-    pub(crate) node: NodeId,
-    /// Its name.
-    pub(crate) name: String,
-    /// Where it asks from.
-    pub(crate) at: String,
-    /// When it asked first.
-    pub(crate) since: Stamp,
+#[derive(Debug)]
+struct Waiting {
+    name: String,
+    at: String,
+    since: Stamp,
     asked: Instant,
 }
 
 impl Admission {
-    /// Who waits now, by the key that an operator compares.
-    pub(crate) fn waiting(&self) -> BTreeMap<KeyDigest, Waiting> {
+    /// Who waits now, with the key that an operator compares.
+    pub(crate) fn waiting(&self) -> Vec<WaitingJoiner> {
         let mut waiting = self.table();
         waiting.retain(|_, joiner| joiner.asked.elapsed() < STILL_WAITING);
-        waiting.clone()
+        let joiners = waiting.iter().map(|(key, joiner)| WaitingJoiner {
+            name: joiner.name.clone(),
+            address: joiner.at.clone(),
+            key: key.to_string(),
+            since: joiner.since,
+        });
+        joiners.collect()
     }
 
     fn wait(&self, key: KeyDigest, wishes: &JoinWishes, at: &str) {
@@ -64,7 +66,6 @@ impl Admission {
         }
         let since = waiting.get(&key).map_or_else(stamp, |joiner| joiner.since);
         let joiner = Waiting {
-            node: wishes.node,
             name: wishes.name.clone(),
             at: at.to_owned(),
             since,
@@ -163,6 +164,13 @@ pub(super) async fn admit(
     let admitted = match admitted {
         Ok(Entry::Again) => Ok(()),
         Ok(Entry::By(token)) => commit(membership, &wishes, KeyDigest(key.0), token).await,
+        Ok(Entry::SameUser) => {
+            let approved = approve_user(membership, &wishes, KeyDigest(key.0)).await;
+            match approved {
+                Ok(()) => commit(membership, &wishes, KeyDigest(key.0), None).await,
+                refused => refused,
+            }
+        }
         Err(refusal) => Err(refusal),
     };
     if let Err(refusal) = admitted {
@@ -194,6 +202,8 @@ enum Entry {
     Again,
     /// By a token, or by an approval.
     By(Option<String>),
+    /// It runs as the same user on the same host.
+    SameUser,
 }
 
 fn judge(
@@ -205,36 +215,49 @@ fn judge(
     let token = request.token_id.as_deref();
     let secret = TokenSecret::from_bytes(&request.secret);
     if token == Some(same_user::TOKEN) {
-        return same_user::judge(&membership.identity(), secret.as_ref())
-            .map(|()| Entry::By(Some(same_user::TOKEN.to_owned())));
+        let judged = same_user::judge(&membership.identity(), secret.as_ref());
+        judged.map(|()| Entry::SameUser)?;
+        return known(membership, wishes, key).map(|known| known.unwrap_or(Entry::SameUser));
     }
+    if let Some(known) = known(membership, wishes, key)? {
+        return Ok(known);
+    }
+    membership.registry.read(|state| match token {
+        Some(id) => by_token(state, id, secret.as_ref(), stamp()),
+        None if state.roll.approvals.contains_key(&key) => Ok(Entry::By(None)),
+        None => Err(Refusal::new(
+            RefusalCode::NotApproved,
+            format!(
+                "the request waits for approval: compare the key `{key}` and run `cluster \
+                     approve {}` on a member",
+                wishes.name
+            ),
+        )),
+    })
+}
+
+/// Whether the joiner is a member already, or was one.
+fn known(
+    membership: &Membership,
+    wishes: &JoinWishes,
+    key: KeyDigest,
+) -> Result<Option<Entry>, Refusal> {
     membership.registry.read(|state| {
         if let Some(removal) = state.roll.removed.get(&wishes.node) {
             return Err(endpoint::removed(&removal.name, removal.left));
         }
-        if let Some(member) = state.members.get(&wishes.node) {
-            if member.admission.key == key {
-                return Ok(Entry::Again);
-            }
-            let text = format!(
-                "node id `{}` belongs to `{}`, which has another key; move `state/` of the joiner \
-                 away, so that it draws a fresh id",
-                wishes.node, member.name
-            );
-            return Err(Refusal::new(RefusalCode::NotAllowed, text));
+        let Some(member) = state.members.get(&wishes.node) else {
+            return Ok(None);
+        };
+        if member.admission.key == key {
+            return Ok(Some(Entry::Again));
         }
-        match token {
-            Some(id) => by_token(state, id, secret.as_ref(), stamp()),
-            None if state.roll.approvals.contains_key(&key) => Ok(Entry::By(None)),
-            None => Err(Refusal::new(
-                RefusalCode::NotApproved,
-                format!(
-                    "the request waits for approval: compare the key `{key}` and run `cluster \
-                     approve {}` on a member",
-                    wishes.name
-                ),
-            )),
-        }
+        let text = format!(
+            "node id `{}` belongs to `{}`, which has another key; move `state/` of the joiner \
+             away, so that it draws a fresh id",
+            wishes.node, member.name
+        );
+        Err(Refusal::new(RefusalCode::NotAllowed, text))
     })
 }
 
@@ -252,7 +275,7 @@ fn by_token(
     let Some((token, _)) = holds else {
         return Err(refusal_of(&Refused::UnknownToken { id: id.to_owned() }));
     };
-    if token.expires < now {
+    if token.expires <= now {
         return Err(refusal_of(&Refused::TokenExpired { id: id.to_owned() }));
     }
     if token.uses_left == 0 {
@@ -267,7 +290,11 @@ async fn commit(
     key: KeyDigest,
     token: Option<String>,
 ) -> Result<(), Refusal> {
-    let admit = Command::Member(MemberCommand::Admit {
+    // From now on others depend on the log.
+    let settled = membership.identity().settle();
+    settled.map_err(|error| Refusal::new(RefusalCode::Busy, error.to_string()))?;
+    own_key(membership).await?;
+    let admit = MemberCommand::Admit {
         node: wishes.node,
         key,
         name: wishes.name.clone(),
@@ -275,17 +302,51 @@ async fn commit(
         token,
         may_vote: wishes.may_vote,
         stamp: stamp(),
+    };
+    propose(membership, admit).await
+}
+
+/// The founder of a convention of one has no key in the registry yet.
+async fn own_key(membership: &Membership) -> Result<(), Refusal> {
+    let me = membership.me;
+    let keyless = membership.registry.read(|state| {
+        let member = state.members.get(&me);
+        member.is_some_and(|member| member.admission.key == KeyDigest::default())
     });
-    // From now on others depend on the log.
-    let settled = membership.identity().settle();
-    settled.map_err(|error| Refusal::new(RefusalCode::Busy, error.to_string()))?;
-    match membership.registry.propose(admit).await {
+    if !keyless {
+        return Ok(());
+    }
+    let key = KeyDigest(membership.identity().key().hash().0);
+    let admit = MemberCommand::Admit {
+        node: me,
+        key,
+        name: membership.name.clone(),
+        address: membership.address().to_owned(),
+        token: None,
+        may_vote: membership.may_vote,
+        stamp: stamp(),
+    };
+    propose(membership, admit).await
+}
+
+async fn approve_user(
+    membership: &Membership,
+    wishes: &JoinWishes,
+    key: KeyDigest,
+) -> Result<(), Refusal> {
+    let approve = MemberCommand::Approve {
+        key,
+        name: wishes.name.clone(),
+        by: "being of the same user".to_owned(),
+        stamp: stamp(),
+    };
+    propose(membership, approve).await
+}
+
+async fn propose(membership: &Membership, command: MemberCommand) -> Result<(), Refusal> {
+    match membership.registry.propose(Command::Member(command)).await {
         Ok((_, Outcome::Refused(refused))) => Err(refusal_of(&refused)),
-        Ok((_, Outcome::Done)) => Ok(()),
-        Ok((_, other)) => {
-            let text = format!("the registry does not admit members yet ({other:?})");
-            Err(Refusal::new(RefusalCode::Busy, text))
-        }
+        Ok(_) => Ok(()),
         Err(ProposeFailure::Unknown { reason }) => Err(Refusal::new(RefusalCode::Unknown, reason)),
         Err(failure) => Err(Refusal::new(RefusalCode::NotLeader, failure.to_string())),
     }
@@ -393,39 +454,6 @@ pub(super) fn renew(
     })
 }
 
-/// Makes a join token; the text with its secret is for the operator alone.
-///
-/// # Errors
-/// What the registry, or a lack of randomness, says.
-pub(crate) async fn invite(
-    node: &Arc<Node>,
-    uses: u32,
-    ttl: Duration,
-    by: &str,
-) -> Result<(String, JoinToken), Refusal> {
-    serve::must_lead(node)?;
-    let membership = &node.membership;
-    let authority = membership.identity().authority_key();
-    let authority = authority.ok_or_else(no_authority)?;
-    let token = JoinToken::draw(authority)
-        .map_err(|error| Refusal::new(RefusalCode::Busy, error.to_string()))?;
-    let now = stamp();
-    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    let issue = Command::Member(MemberCommand::Issue {
-        id: token.id.to_string(),
-        secret: KeyDigest(token.secret.hash().0),
-        uses,
-        expires: Stamp(now.0.saturating_add(ttl_ms)),
-        by: by.to_owned(),
-        stamp: now,
-    });
-    match membership.registry.propose(issue).await {
-        Ok((_, Outcome::Refused(refused))) => Err(refusal_of(&refused)),
-        Ok(_) => Ok((token.reveal(), token)),
-        Err(failure) => Err(Refusal::new(RefusalCode::Unknown, failure.to_string())),
-    }
-}
-
 fn no_authority() -> Refusal {
     let text = "this node does not hold the key of the convention's authority; ask the leader";
     Refusal::new(RefusalCode::NotLeader, text)
@@ -452,6 +480,7 @@ const TOLD_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use protocol::registry::Token;
+    use transport::token::JoinToken;
 
     use super::*;
 
@@ -476,17 +505,17 @@ mod tests {
 
     #[test]
     fn each_way_to_be_refused_has_a_code_of_its_own() {
-        let (good, token) = state(1, 100);
+        let (good, token) = state(1, 101);
         let id = token.id.to_string();
         assert_eq!(judged(&good, &id, &token.secret), None);
         let other = JoinToken::draw(KeyHash([1; 32])).unwrap();
         let unknown = Some(RefusalCode::TokenUnknown);
         assert_eq!(judged(&good, &id, &other.secret), unknown, "another secret");
         assert_eq!(judged(&good, &other.id.to_string(), &token.secret), unknown);
-        let (used, token) = state(0, 100);
+        let (used, token) = state(0, 101);
         let code = judged(&used, &token.id.to_string(), &token.secret);
         assert_eq!(code, Some(RefusalCode::TokenUsed));
-        let (old, token) = state(1, 99);
+        let (old, token) = state(1, 100);
         let code = judged(&old, &token.id.to_string(), &token.secret);
         assert_eq!(code, Some(RefusalCode::TokenExpired));
     }

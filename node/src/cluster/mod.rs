@@ -37,6 +37,9 @@ mod strays;
 
 pub(crate) mod mutual;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) mod distribution;
 pub(crate) mod holdings;
 pub(crate) mod packages;

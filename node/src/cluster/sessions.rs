@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use leader::reconcile::{ProposeFailure, Replica};
 use protocol::peer::{SessionDown, SessionOpen, SessionUp};
-use protocol::registry::{Command, MemberCommand, MemberState};
+use protocol::registry::{Command, MemberCommand, MemberState, Outcome};
 use protocol::{Incarnation, NodeId, SourceHash};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -302,7 +302,10 @@ async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, St
             capabilities: open.capabilities.clone(),
             stamp: stamp(),
         };
-        registry.propose(started).await.map_err(failed)?;
+        let (_, outcome) = registry.propose(started).await.map_err(failed)?;
+        if let Outcome::Refused(refused) = outcome {
+            return Err(refused.to_string());
+        }
     }
     let differs = registry.read(|state| {
         state.members.get(&from).is_some_and(|member| {

@@ -1,0 +1,173 @@
+//! Who is let into a convention, and what everybody else is told.
+
+use std::fs;
+
+use protocol::registry::{KeyDigest, MemberCommand, MemberState, Outcome};
+use transport::identity::KeyHash;
+use transport::token::JoinToken;
+
+use super::host::Host;
+use crate::agent::node::stamp;
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// A node that is not let in, for the audit and for its own log.
+async fn refused(leader: &Host, name: &str, token: &str) -> String {
+    let address = leader.address();
+    let settings = [
+        ("nodename.cfg", name),
+        ("convleader.cfg", address.as_str()),
+        ("convtoken.cfg", token),
+    ];
+    let starting = Host::start(tempfile::tempdir().unwrap(), &settings);
+    let entry = format!("join refused: {name}");
+    let told = leader.until_audit(&entry);
+    let (host, ()) = tokio::join!(starting, told);
+    let trouble = host.trouble();
+    assert!(!host.is_member());
+    host.stop().await;
+    trouble
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_a_token_joins_and_knows_what_the_others_know() {
+    let founder = Host::found("a").await;
+    let token = founder.token(2, HOUR_MS).await;
+    let member = Host::join("b", &founder, &token).await;
+    let known = founder.member_of(&member).unwrap();
+    assert_eq!((known.name.as_str(), known.state), ("b", MemberState::Up));
+    assert_eq!(known.address, member.address());
+    assert!(
+        known.admission.by.starts_with("token "),
+        "{}",
+        known.admission.by
+    );
+    let leader = member
+        .node
+        .membership
+        .registry
+        .standing()
+        .borrow()
+        .leader
+        .clone();
+    assert_eq!(leader.unwrap().0, founder.node.id);
+
+    // What a member proposes is carried out by the leader and comes back.
+    member.node.membership.audit.note("seen", "by b", "x");
+    founder.until_audit("seen: by b").await;
+    member.until_audit("seen: by b").await;
+
+    // A third one that only knows the second is passed on to the leader.
+    let third = Host::join("c", &member, &token).await;
+    assert!(founder.member_of(&third).is_some());
+    member.until(|host| host.member_of(&third).is_some()).await;
+
+    let member = member.restart().await;
+    member.until(Host::is_member).await;
+    for host in [third, member, founder] {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_has_its_own_message_and_an_entry_in_the_audit() {
+    let founder = Host::found("a").await;
+    let authority = founder.node.membership.identity().authority_key().unwrap();
+    let unknown = JoinToken::draw(authority).unwrap().reveal();
+    let used = founder.token(1, HOUR_MS).await;
+    let member = Host::join("first", &founder, &used).await;
+    let expired = founder.token(1, 1).await;
+
+    let (unknown, used, expired) = tokio::join!(
+        refused(&founder, "unknown", &unknown),
+        refused(&founder, "second", &used),
+        refused(&founder, "late", &expired),
+    );
+    assert!(
+        unknown.contains("is not known; copy the whole token"),
+        "{unknown}"
+    );
+    assert!(
+        used.contains("has been used as often as it may; make another"),
+        "{used}"
+    );
+    assert!(expired.contains("has expired; make another"), "{expired}");
+
+    // A token of another convention: the joiner itself refuses.
+    let foreign = JoinToken::draw(KeyHash([7; 32])).unwrap().reveal();
+    let address = founder.address();
+    let settings = [
+        ("convleader.cfg", address.as_str()),
+        ("convtoken.cfg", foreign.as_str()),
+    ];
+    let stranger = Host::start(tempfile::tempdir().unwrap(), &settings).await;
+    let trouble = stranger.trouble();
+    assert!(
+        trouble.contains("is not the convention that the token is for"),
+        "{trouble}"
+    );
+    for host in [stranger, member, founder] {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_token_waits_until_its_key_is_approved() {
+    let founder = Host::found("a").await;
+    let address = founder.address();
+    let settings = [("nodename.cfg", "b"), ("convleader.cfg", address.as_str())];
+    let starting = Host::start(tempfile::tempdir().unwrap(), &settings);
+    let approving = async {
+        founder
+            .until(|host| !host.node.membership.admission.waiting().is_empty())
+            .await;
+        let waiting = founder.node.membership.admission.waiting();
+        let joiner = waiting.first().unwrap();
+        assert_eq!(
+            (joiner.name.as_str(), joiner.address.as_str()),
+            ("b", "127.0.0.1")
+        );
+        let mut key = KeyDigest::default();
+        hex::decode_to_slice(&joiner.key, &mut key.0).unwrap();
+        let approve = MemberCommand::Approve {
+            key,
+            name: joiner.name.clone(),
+            by: "ann".to_owned(),
+            stamp: stamp(),
+        };
+        assert_eq!(founder.propose(approve).await, Outcome::Done);
+        key
+    };
+    let (member, key) = tokio::join!(starting, approving);
+    member.until(Host::is_member).await;
+    assert_eq!(member.node.membership.identity().key().hash().0, key.0);
+    let known = founder.member_of(&member).unwrap();
+    assert_eq!(known.admission.by, "approved by ann");
+    assert!(founder.node.membership.admission.waiting().is_empty());
+    member.stop().await;
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_convention_opens_nothing() {
+    let (ours, theirs) = (Host::found("ours").await, Host::found("theirs").await);
+    let token = ours.token(1, HOUR_MS).await;
+    let member = Host::join("member", &ours, &token).await;
+    // The member's certificate in the hands of a node of the other convention's authority.
+    let folder = theirs.stop().await;
+    let identity = folder.path().join("state/identity");
+    let trusted = ours.path().join("state/identity/ca.crt");
+    fs::copy(trusted, identity.join("ca.crt")).unwrap();
+    fs::remove_file(identity.join("ca.key")).unwrap();
+    let address = ours.address();
+    fs::remove_file(folder.path().join("state/raft.redb")).unwrap();
+    let record = fs::read_to_string(identity.join("node.json")).unwrap();
+    let record = record.replace("\"founder\":true", "\"founder\":false");
+    fs::write(identity.join("node.json"), record).unwrap();
+    let forger = Host::start(folder, &[("convleader.cfg", &address)]).await;
+    ours.until_audit("forged certificate").await;
+    assert!(!forger.is_member());
+    for host in [forger, member, ours] {
+        host.stop().await;
+    }
+}

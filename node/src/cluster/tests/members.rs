@@ -1,0 +1,140 @@
+//! Members that leave, are removed, fall silent, come back after long, or move.
+
+use std::fs;
+use std::time::Instant;
+
+use protocol::Stamp;
+use protocol::registry::{MemberCommand, MemberState, Outcome};
+use transport::identity::{Authority, NodeKey};
+
+use super::host::Host;
+use crate::agent::node::stamp;
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+async fn two() -> (Host, Host) {
+    let founder = Host::found("a").await;
+    let token = founder.token(1, HOUR_MS).await;
+    let member = Host::join("b", &founder, &token).await;
+    (founder, member)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_member_is_cut_off_at_once_and_says_why() {
+    let (founder, member) = two().await;
+    let remove = MemberCommand::Remove {
+        node: member.node.id,
+        left: false,
+        by: "ann".to_owned(),
+        stamp: stamp(),
+    };
+    let begun = Instant::now();
+    assert_eq!(founder.propose(remove).await, Outcome::Done);
+    let cut = |host: &Host| host.node.membership.endpoint.live_nodes().is_empty();
+    founder.until(cut).await;
+    assert!(begun.elapsed().as_millis() < 2_000, "{:?}", begun.elapsed());
+    let told = |host: &Host| {
+        host.trouble()
+            .contains("`b` was removed from the convention")
+    };
+    member.until(told).await;
+    assert!(!member.node.membership.lease.state().borrow().serves());
+
+    // Nor does it come back by a new start.
+    let member = member.restart().await;
+    member.until(told).await;
+    founder.until_audit("removed member refused").await;
+    member.stop().await;
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_falls_silent_is_lost_and_one_that_stops_is_not() {
+    let (founder, member) = two().await;
+    member.node.membership.close().await;
+    let begun = Instant::now();
+    let lost = |host: &Host| {
+        let known = host.member_of(&member);
+        known.is_some_and(|known| known.state == MemberState::Lost)
+    };
+    founder.until(lost).await;
+    let after_ms = begun.elapsed().as_millis();
+    assert!((4_000..9_000).contains(&after_ms), "{after_ms} ms");
+    assert!(!member.node.membership.lease.state().borrow().serves());
+
+    // It comes back under the same id, at another port.
+    let member = member.restart().await;
+    member.until(Host::is_member).await;
+    let known = founder.member_of(&member).unwrap();
+    assert_eq!(known.state, MemberState::Up);
+    assert_eq!(known.address, member.address());
+    let id = member.node.id;
+    member.stop().await;
+    let state = founder
+        .node
+        .replica
+        .read(|state| state.members.get(&id).map(|member| member.state));
+    assert_eq!(state, Some(MemberState::Down));
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_was_off_for_months_renews_its_certificate_and_is_back() {
+    let (founder, member) = two().await;
+    let (id, convention) = {
+        let identity = member.node.membership.identity();
+        (identity.node(), identity.convention().unwrap())
+    };
+    let folder = member.stop().await;
+    let ours = folder.path().join("state/identity");
+    let theirs = founder.path().join("state/identity");
+    let read = |path: std::path::PathBuf| fs::read_to_string(path).unwrap();
+    let (key, ca) = (read(theirs.join("ca.key")), read(theirs.join("ca.crt")));
+    let authority = Authority::from_pem(convention, &key, &ca).unwrap();
+    let key = NodeKey::from_pem(&read(ours.join("node.key"))).unwrap();
+    let long_ago = Stamp(stamp().0 - 90 * DAY_MS);
+    let old = authority.issue(&key.request().unwrap(), id, long_ago);
+    fs::write(ours.join("node.crt"), old.unwrap().to_pem()).unwrap();
+
+    let member = Host::start(folder, &[]).await;
+    member.until(Host::is_member).await;
+    let credentials = member.node.membership.credentials.current().unwrap();
+    assert!(!credentials.identity().validity.is_over(stamp()));
+    assert_eq!(credentials.identity().key, key.hash());
+    member.stop().await;
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_without_its_convention_goes_on_from_what_it_knew() {
+    let (founder, member) = two().await;
+    let folder = member.stop().await;
+    let founder_folder = founder.stop().await;
+    let member = Host::start(folder, &[("offline.cfg", "True")]).await;
+    assert!(member.node.replica.is_offline(), "{}", member.trouble());
+    assert!(member.node.membership.lease.state().borrow().serves());
+    // The convention is back, at another port that the member does not know: it is told.
+    let address = member.address();
+    let founder = Host::start(founder_folder, &[]).await;
+    fs::write(member.path().join("convleader.cfg"), founder.address()).unwrap();
+    let member = member.restart().await;
+    member.until(Host::is_member).await;
+    assert!(!member.node.replica.is_offline());
+    assert_ne!(founder.member_of(&member).unwrap().address, address);
+    member.stop().await;
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_the_only_one_listed_founds_and_one_among_others_waits() {
+    let listed = [("adminport.cfg", "0"), ("convleader.cfg", "127.0.0.1:0")];
+    let alone = Host::start(tempfile::tempdir().unwrap(), &listed).await;
+    assert!(alone.is_member());
+    alone.stop().await;
+    let others = [("convleader.cfg", "['127.0.0.1:0', '127.0.0.1:9']")];
+    let waiting = Host::start(tempfile::tempdir().unwrap(), &others).await;
+    assert!(waiting.node.membership.identity().convention().is_none());
+    assert!(!waiting.trouble().is_empty());
+    waiting.stop().await;
+}

@@ -1,0 +1,5 @@
+//! Conventions of several nodes in one process, on loopback.
+
+mod host;
+mod joining;
+mod members;
