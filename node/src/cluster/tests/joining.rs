@@ -1,10 +1,14 @@
 //! Who is let into a convention, and what everybody else is told.
 
-use std::fs;
+use std::sync::Arc;
 
 use protocol::registry::{KeyDigest, MemberCommand, MemberState, Outcome};
-use transport::identity::KeyHash;
+use protocol::wire::{About, RefusalCode};
+use protocol::{ConventionId, NodeId};
+use transport::endpoint::{DialFault, JoinTrust, Versions};
+use transport::identity::{Authority, KeyHash, NodeKey};
 use transport::token::JoinToken;
+use transport::{Alpn, Credentials, CredentialsCell, Endpoint, Settings};
 
 use super::host::Host;
 use crate::agent::node::stamp;
@@ -148,26 +152,60 @@ async fn a_node_without_a_token_waits_until_its_key_is_approved() {
     founder.stop().await;
 }
 
+/// An endpoint of a stranger that trusts our authority, with a certificate of its own making.
+fn stranger(ours: &Host, convention: ConventionId) -> Endpoint {
+    let identity = ours.node.membership.credentials.current().unwrap();
+    let forger = Authority::found(convention, stamp()).unwrap();
+    let key = NodeKey::generate().unwrap();
+    let forged = forger.issue(&key.request().unwrap(), NodeId(5), stamp());
+    let trusted = identity.trusted().to_vec();
+    let credentials = Credentials::new(&key, &forged.unwrap(), trusted).unwrap();
+    let anybody = Arc::new(|_node, _convention, _alpn| Ok(()));
+    Endpoint::bind(
+        "127.0.0.1:0".parse().unwrap(),
+        Arc::new(CredentialsCell::new(credentials)),
+        anybody,
+        Settings::new(About::default()),
+    )
+    .unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_convention_opens_nothing() {
-    let (ours, theirs) = (Host::found("ours").await, Host::found("theirs").await);
-    let token = ours.token(1, HOUR_MS).await;
-    let member = Host::join("member", &ours, &token).await;
-    // The member's certificate in the hands of a node of the other convention's authority.
-    let folder = theirs.stop().await;
-    let identity = folder.path().join("state/identity");
-    let trusted = ours.path().join("state/identity/ca.crt");
-    fs::copy(trusted, identity.join("ca.crt")).unwrap();
-    fs::remove_file(identity.join("ca.key")).unwrap();
-    let address = ours.address();
-    fs::remove_file(folder.path().join("state/raft.redb")).unwrap();
-    let record = fs::read_to_string(identity.join("node.json")).unwrap();
-    let record = record.replace("\"founder\":true", "\"founder\":false");
-    fs::write(identity.join("node.json"), record).unwrap();
-    let forger = Host::start(folder, &[("convleader.cfg", &address)]).await;
-    ours.until_audit("forged certificate").await;
-    assert!(!forger.is_member());
-    for host in [forger, member, ours] {
-        host.stop().await;
+async fn a_forged_certificate_opens_nothing_and_is_in_the_audit() {
+    let ours = Host::found("ours").await;
+    let convention = ours.node.membership.identity().convention().unwrap();
+    let remote = ours.address().parse().unwrap();
+    let forger = stranger(&ours, convention);
+    for alpn in [Alpn::Convention, Alpn::Lane, Alpn::Bulk, Alpn::Join] {
+        forger.dial(remote, None, alpn).await.unwrap_err();
     }
+    ours.until_audit("forged certificate: 127.0.0.1").await;
+    ours.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_protocol_is_refused_and_is_in_the_audit() {
+    let ours = Host::found("ours").await;
+    let remote = ours.address().parse().unwrap();
+    let mut old = Settings::new(About::default());
+    old.versions = Versions {
+        oldest: 0,
+        newest: 0,
+    };
+    let joiner = Endpoint::bind(
+        "127.0.0.1:0".parse().unwrap(),
+        Arc::new(CredentialsCell::empty()),
+        Arc::new(|_node, _convention, _alpn| Ok(())),
+        old,
+    );
+    let dialled = joiner
+        .unwrap()
+        .dial_to_join(remote, JoinTrust::Compared)
+        .await;
+    let Err(DialFault::Refused { refusal, .. }) = dialled else {
+        panic!("{dialled:?}");
+    };
+    assert_eq!(refusal.code, RefusalCode::VersionTooOld);
+    ours.until_audit("protocol refused: 127.0.0.1").await;
+    ours.stop().await;
 }
