@@ -18,6 +18,7 @@ use crate::store::{Arrived, StoreError};
 mod application;
 pub(super) use application::delivered;
 
+mod cluster;
 mod create;
 mod list;
 mod load;
@@ -108,9 +109,10 @@ async fn answer(
             group,
             by,
         } => operate::dump(node, role, group, by).await,
-        order @ (Request::Unload { .. } | Request::Rollback { .. } | Request::Role { .. }) => {
-            orders::give(node, order, None).await
-        }
+        order @ (Request::Unload { .. }
+        | Request::Rollback { .. }
+        | Request::Role { .. }
+        | Request::Cluster(_)) => orders::give(node, order, None).await,
         #[allow(
             unreachable_patterns,
             reason = "requests that others add meet a clear answer"
@@ -156,6 +158,7 @@ pub(crate) async fn as_leader(
             group,
             ..
         } => operate::operate(node, action, &role, group.as_deref()).await,
+        Request::Cluster(request) => cluster::as_leader(node, request).await,
         other => Err(not_known(&other)),
     }
 }
