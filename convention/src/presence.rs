@@ -53,3 +53,53 @@ fn slots(
     let wanted = here.filter(|(_, slot)| wanted(&slot.state));
     wanted.map(|(id, slot)| (*id, slot.actor)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::registry::Slot;
+    use protocol::{Incarnation, SourceHash, Stamp};
+
+    use super::*;
+
+    fn slot(number: u64, node: u64, state: SlotState) -> (SlotId, Slot) {
+        let slot = Slot {
+            source: SourceHash::default(),
+            group: "foo".to_owned(),
+            position: 0,
+            class: "a".to_owned(),
+            node: NodeId(node),
+            actor: actor(number),
+            state,
+            started: None,
+            restarts: 0,
+            recent: Vec::new(),
+        };
+        (SlotId(number), slot)
+    }
+
+    fn actor(number: u64) -> ActorId {
+        ActorId::allot(Incarnation(1), number)
+    }
+
+    #[test]
+    fn what_was_placed_elsewhere_ends_and_what_is_missing_is_reported() {
+        let waiting = SlotState::Waiting {
+            not_before: Stamp(0),
+            reason: "its member was lost".to_owned(),
+        };
+        let state = State {
+            slots: BTreeMap::from([
+                slot(1, 1, SlotState::Running),
+                slot(2, 1, SlotState::Running),
+                slot(3, 1, SlotState::Starting),
+                slot(4, 2, SlotState::Running),
+                slot(5, 1, waiting),
+            ]),
+            ..State::default()
+        };
+        let alive = BTreeSet::from([1, 4, 5, 6].map(actor));
+        let found = difference(&state, NodeId(1), &alive);
+        assert_eq!(found.surplus, BTreeSet::from([4, 5, 6].map(actor)));
+        assert_eq!(found.missing, BTreeMap::from([(SlotId(2), actor(2))]));
+    }
+}

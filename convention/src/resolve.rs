@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use protocol::definition::ActorDefinition;
 use protocol::registry::{RolloutStep, Slot, SlotState, State};
-use protocol::{ActorId, NodeId, RoleId, SlotId};
+use protocol::{ActorId, NodeId, RoleId, SlotId, SourceHash};
 
 /// Where messages to a role go now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct RoleStanding {
 /// Every role that any loaded source defines, by address, as seen from the node `own`.
 #[must_use]
 pub fn role_standings(state: &State, own: Option<NodeId>) -> BTreeMap<RoleId, RoleStanding> {
+    let best = best_slots(state, own);
+    let best = |hash, position| best.get(&(hash, position)).copied();
     let mut standings = BTreeMap::new();
     for source in state.sources.values() {
         let roles = source
@@ -48,7 +50,7 @@ pub fn role_standings(state: &State, own: Option<NodeId>) -> BTreeMap<RoleId, Ro
                 .or_insert_with(|| RoleStanding {
                     group: source.group.clone(),
                     role: role.clone(),
-                    standing: standing(state, &source.group, role, own),
+                    standing: standing(state, &source.group, role, best),
                 });
         }
     }
@@ -66,11 +68,17 @@ pub fn name_standing(state: &State, name: &str, own: Option<NodeId>) -> Option<S
     })
 }
 
-fn standing(state: &State, group: &str, role: &str, own: Option<NodeId>) -> Standing {
+fn standing<'a>(
+    state: &State,
+    group: &str,
+    role: &str,
+    best: impl Fn(SourceHash, u32) -> Option<(SlotId, &'a Slot)>,
+) -> Standing {
     if is_held(state, group) {
         return Standing::Held;
     }
-    match find_role(state, group, role, own) {
+    let plays = |actor: &ActorDefinition| actor.role.as_deref() == Some(role);
+    match place_of(state, group, plays).and_then(|(hash, position)| best(hash, position)) {
         Some((_, slot)) => standing_of(slot, role),
         None => Standing::Unbound(format!(
             "no active version of `{group}` has the role `{role}`"
@@ -124,16 +132,42 @@ fn find<'a>(
     wanted: impl Fn(&ActorDefinition) -> bool,
     own: Option<NodeId>,
 ) -> Option<(SlotId, &'a Slot)> {
+    let place = place_of(state, group, wanted)?;
+    let slots = state.slots.iter().map(|(id, slot)| (*id, slot));
+    let there = slots.filter(|(_, slot)| (slot.source, slot.position) == place);
+    there.min_by_key(|(_, slot)| rank(slot, own))
+}
+
+/// The first actor of a group's active source that is as wanted.
+fn place_of(
+    state: &State,
+    group: &str,
+    wanted: impl Fn(&ActorDefinition) -> bool,
+) -> Option<(SourceHash, u32)> {
     let active = state.groups.get(group)?.active?;
     let source = state.sources.get(&active)?;
-    let position = source.definition.actors.iter().position(wanted)?;
-    let slots = state.slots.iter();
-    let there = slots
-        .filter(|(_, slot)| slot.source == active && slot.position as usize == position)
-        .map(|(id, slot)| (*id, slot));
-    // Of equals the first: every node without one of its own comes to the same answer.
-    there.min_by_key(|(_, slot)| {
-        let runs = slot.state == SlotState::Running;
-        std::cmp::Reverse((runs, own == Some(slot.node)))
-    })
+    let mut actors = source.definition.actors.iter().zip(0..);
+    let (_, position) = actors.find(|(actor, _)| wanted(actor))?;
+    Some((active, position))
+}
+
+type Best<'a> = BTreeMap<(SourceHash, u32), (SlotId, &'a Slot)>;
+
+/// The slot that stands for each place, found in one pass for all roles.
+fn best_slots(state: &State, own: Option<NodeId>) -> Best<'_> {
+    let mut best = Best::new();
+    for (id, slot) in &state.slots {
+        let entry = best.entry((slot.source, slot.position));
+        let known = entry.or_insert((*id, slot));
+        if rank(slot, own) < rank(known.1, own) {
+            *known = (*id, slot);
+        }
+    }
+    best
+}
+
+/// One that runs first, then the own node's; of equals the first slot, so that every node without
+/// one of its own comes to the same answer.
+fn rank(slot: &Slot, own: Option<NodeId>) -> (bool, bool) {
+    (slot.state != SlotState::Running, own != Some(slot.node))
 }

@@ -115,7 +115,10 @@ impl Registry {
         let each = is_each(&self.state, &slot);
         let drained = is_drained(&self.state, slot.node);
         match slot.state {
-            SlotState::Running if drained && self.wanted(id) => self.clear(id, reason, stamp),
+            // Not in a rollout: that waits for its actors, and the move for its end.
+            SlotState::Running if drained && self.wanted(id) && self.free(&slot.group).is_ok() => {
+                self.clear(id, reason, stamp);
+            }
             SlotState::Waiting { .. } if each && drained => {
                 self.leave_rollouts(id);
                 self.state.slots.remove(&id);
