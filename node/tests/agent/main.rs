@@ -16,6 +16,7 @@ mod bad_input;
 mod capabilities;
 mod crashes;
 mod definitions;
+mod hardship;
 mod loading;
 mod roles;
 mod rollout;
