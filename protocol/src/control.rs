@@ -313,6 +313,15 @@ pub enum SystemMessage {
         /// All of them, a dictionary literal.
         capabilities: String,
     },
+    /// `ActorSystemConventionUpdate(admin, capabilities, added)`.
+    ConventionUpdate {
+        /// The member's own address in its present run.
+        admin: ActorId,
+        /// Its capabilities, a dictionary literal.
+        capabilities: String,
+        /// Whether it has come, or gone.
+        added: bool,
+    },
     /// `ValidateSource(hash, data, info)`, for the application's source authority.
     ValidateSource {
         /// The source.

@@ -118,8 +118,8 @@ class Actor:
         self._myRef.request("shutdown")
 
     def notifyOnSystemRegistrationChanges(self, startHandling: bool = True) -> None:
-        """Subscribes to ActorSystemConventionUpdate."""
-        self._myRef.unsupported("notifyOnSystemRegistrationChanges")
+        """Subscribes to ActorSystemConventionUpdate, or no longer."""
+        self._myRef.notify_members(startHandling)
 
     def registerSourceAuthority(self) -> None:
         """Makes this actor the system's source authority: it gets ValidateSource."""

@@ -24,6 +24,9 @@ const START_LIMIT: Duration = Duration::from_secs(50);
 /// How long the last bytes of an ended process are waited for.
 const LAST_BYTES: Duration = Duration::from_secs(1);
 
+/// Why a message to an actor that handled its exit request is a dead letter.
+const EXITED: &str = "the actor has exited";
+
 /// When an actor whose process is about to be forked is killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 
@@ -182,8 +185,19 @@ impl Actors {
         }
     }
 
-    pub(crate) fn exiting(&self, id: ActorId) {
-        self.update(id, |actor| actor.exiting = true);
+    /// The actor has handled its exit request; whether nothing but its process is left of it,
+    /// which is not so of one that plays roles. Its name is free from now.
+    fn exiting(&self, id: ActorId) -> bool {
+        let mut table = self.table();
+        let Some(actor) = table.actors.get_mut(&id) else {
+            return false;
+        };
+        actor.exiting = true;
+        let is_free = actor.slot.is_none();
+        if is_free {
+            table.names.retain(|_, named| *named != id);
+        }
+        is_free
     }
 
     pub(crate) fn disconnected(&self, id: ActorId) {
@@ -309,6 +323,14 @@ impl Node {
             Ok(Stage::Running) => Ok(()),
             Ok(Stage::Failed(failure)) => Err(failure),
             Ok(Stage::Ended | Stage::Starting) | Err(_) => Err(died()),
+        }
+    }
+
+    /// An actor has handled its exit request: who waits for its end need not wait for that of its
+    /// process. The roles of a Director actor are held first, when it is settled.
+    pub(crate) fn exits(&self, id: ActorId) {
+        if self.actors.exiting(id) {
+            self.router.ended(id, EXITED);
         }
     }
 
@@ -442,7 +464,7 @@ impl Node {
 
 fn reason(actor: &Actor, end: &WorkerEnded) -> String {
     if actor.exiting {
-        return "the actor has exited".to_owned();
+        return EXITED.to_owned();
     }
     let last = end
         .stderr_tail

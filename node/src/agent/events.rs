@@ -52,7 +52,7 @@ pub(super) async fn from_router(node: Arc<Node>, mut events: mpsc::UnboundedRece
             AgentEvent::StartFailed { actor, failure } => {
                 node.actors.start_failed(actor, failure);
             }
-            AgentEvent::Exiting { actor } => node.actors.exiting(actor),
+            AgentEvent::Exiting { actor } => node.exits(actor),
             AgentEvent::Disconnected { actor } => node.actors.disconnected(actor),
             AgentEvent::ClientGone { client } => uploads.retain(|(from, _), _| *from != client),
             AgentEvent::ClientConnected { client } => {

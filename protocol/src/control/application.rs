@@ -30,6 +30,11 @@ pub enum ApplicationRequest {
     },
     /// `registerSourceAuthority()` of an actor.
     RegisterSourceAuthority,
+    /// `notifyOnSystemRegistrationChanges(on)` of an actor.
+    NotifyMembers {
+        /// Whether it is to be told from now on.
+        on: bool,
+    },
     /// `notifyOnSourceAvailability(on)` of an actor.
     NotifySources {
         /// Whether it is to be told from now on.

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Optional
 from thespian.system import address, control, trust, wire
 from thespian.system.messages import (
     ActorExitRequest,
+    ActorSystemConventionUpdate,
     ChildActorExited,
     DeadEnvelope,
     LoadedSource,
@@ -108,9 +109,16 @@ def _validate_source(document: control.Document) -> ValidateSource:
         return ValidateSource(document["hash"], file.read(), document["info"])
 
 
+def _convention_update(document: control.Document) -> ActorSystemConventionUpdate:
+    admin = address.from_hex(document["admin"])
+    capabilities = ast.literal_eval(document["capabilities"])
+    return ActorSystemConventionUpdate(admin, capabilities, bool(document["added"]))
+
+
 _OF_THE_NODE: Dict[str, Callable[[control.Document], Any]] = {
     "child_actor_exited": lambda told: ChildActorExited(address.from_hex(told["child"])),
     "capabilities": lambda told: CapabilitiesChanged(told["capabilities"]),
+    "convention_update": _convention_update,
     "validate_source": _validate_source,
     "loaded_source": lambda told: LoadedSource(told["hash"], told["info"]),
     "unloaded_source": lambda told: UnloadedSource(told["hash"], told["info"]),

@@ -331,6 +331,10 @@ class Runtime:
         """Has this actor told of sources, or no longer."""
         self.request("application", ask="notify_sources", on=bool(on))
 
+    def notify_members(self, on: bool) -> None:
+        """Has this actor told of the other nodes of the convention, or no longer."""
+        self.request("application", ask="notify_members", on=bool(on))
+
     def unsupported(self, name: str) -> Any:
         """Says that an operation is not there."""
         raise UnsupportedOperation("`%s` is not offered by this version of Director" % name)

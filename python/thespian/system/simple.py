@@ -111,6 +111,9 @@ class SimpleRuntime:
         """Needs a node."""
         self.unsupported("notifyOnSourceAvailability")
 
+    def notify_members(self, _on: bool) -> None:
+        """There are no other systems here, and never will be."""
+
     def unsupported(self, name: str) -> Any:
         """Says that an operation needs a node."""
         raise UnsupportedOperation("`%s` is not offered by `%s`" % (name, NAME))

@@ -3,6 +3,7 @@
 Nothing here is used by Director itself, whose own log is the node's.
 """
 
+import inspect
 import logging
 import os
 import tempfile
@@ -113,3 +114,17 @@ def partition(test: Callable[[Any], bool], items: Iterable[Any], kind: Any = lis
 def isStr(var: Any) -> bool:
     """Whether this is a string."""
     return isinstance(var, str)
+
+
+class withPossibleInitArgs:
+    """Makes objects, giving those of its keyword arguments that their constructors name."""
+
+    def __init__(self, **given: Any) -> None:
+        self._given = given
+
+    def create(self, cls: Any) -> Any:
+        """An instance of the class."""
+        if cls.__init__ is object.__init__:
+            return cls()
+        named = inspect.signature(cls.__init__).parameters
+        return cls(**{name: value for name, value in self._given.items() if name in named})

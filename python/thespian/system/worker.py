@@ -351,6 +351,8 @@ class Worker:
         self._link.queue(control.notice("exiting"))
         self._link.report_window()
         ref.flush()
+        # The node need not wait for the rest of the process.
+        self._link.close()
 
     def _await_children(self) -> None:
         frame = self._link.take()

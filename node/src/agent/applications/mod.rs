@@ -2,7 +2,8 @@
 //! long as it runs.
 //!
 //! Read in this order: `table` (what is known of them), `authority` (who is asked whether one may
-//! run), `loading` (from bytes to code and back), `notices` (who is told of sources).
+//! run), `loading` (from bytes to code and back), `notices` (who is told of sources), `members`
+//! (who is told of the other nodes).
 //! Not here: packages that an operator loads (`requests::load`), which are the registry's.
 
 mod table;
@@ -12,5 +13,6 @@ mod authority;
 pub(super) use authority::Verdict;
 
 mod loading;
+mod members;
 mod notices;
 pub(super) use notices::follow;

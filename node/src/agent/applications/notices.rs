@@ -12,12 +12,13 @@ use protocol::{ActorId, SourceHash};
 use super::super::node::Node;
 use super::table::Table;
 
-/// Tells of the registry's sources as they come and go, until shutdown.
+/// Tells of the registry's sources and members as they come and go, until shutdown.
 pub(in crate::agent) async fn follow(node: Arc<Node>) {
     let mut applied = node.replica.applied();
     loop {
         applied.mark_unchanged();
         node.tell_changes();
+        node.tell_members();
         tokio::select! {
             biased;
             () = node.shutdown.cancelled() => return,

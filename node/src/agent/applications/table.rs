@@ -9,6 +9,7 @@ use protocol::{ActorId, SourceHash};
 use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::authority::Verdict;
+use super::members::Others;
 use crate::hosting::{OriginSetup, folder_of};
 use crate::store::Arrived;
 
@@ -29,6 +30,9 @@ pub(super) struct Table {
     pub(super) watchers: BTreeSet<ActorId>,
     /// The registry's sources as the watchers know them.
     pub(super) told: BTreeMap<SourceHash, String>,
+    /// Who is told of the other members, and what of them.
+    pub(super) member_watchers: BTreeSet<ActorId>,
+    pub(super) told_members: Others,
     n_loads: u64,
 }
 

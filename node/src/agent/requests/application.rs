@@ -30,6 +30,7 @@ pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Opt
             node.register_authority(actor)
         }
         (ApplicationRequest::NotifySources { on }, Some(actor)) => node.watch_sources(actor, *on),
+        (ApplicationRequest::NotifyMembers { on }, Some(actor)) => node.watch_members(actor, *on),
         (ApplicationRequest::LoadSource { .. }, _) => return None,
         (_, None) => return Some(Err(only_actors())),
     }
