@@ -12,6 +12,9 @@ pub use cluster::{
     ListedMember, ListedToken, MemberProgress, Reach, WaitingJoiner,
 };
 
+mod system;
+pub use system::SystemMessage;
+
 mod listing;
 pub use listing::{DeadLetter, ListedActor, ListedGroup, ListedSource, Match, NodeStatus};
 
@@ -278,73 +281,6 @@ pub enum AskOutcome {
     DeadLettered,
     /// It was handed to the actor, which ended before answering.
     Unknown,
-}
-
-/// System messages that the node itself sends, as JSON payload or around an envelope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "system", rename_all = "snake_case")]
-pub enum SystemMessage {
-    /// `ActorExitRequest(recursive)`.
-    ActorExitRequest {
-        /// Whether children are to exit as well.
-        recursive: bool,
-    },
-    /// `ChildActorExited(child)`.
-    ChildActorExited {
-        /// The child's address.
-        child: ActorId,
-    },
-    /// Envelope: `DeadEnvelope(target, message)`.
-    DeadEnvelope {
-        /// The target, 32 hex digits.
-        target: String,
-        /// Whether it is a role's address.
-        role: bool,
-        /// Why it could not be delivered.
-        reason: String,
-    },
-    /// Envelope: `PoisonMessage(message, details)` to the sender.
-    PoisonMessage {
-        /// The details.
-        details: String,
-    },
-    /// The node's capabilities have changed: the actor's check is made again.
-    Capabilities {
-        /// All of them, a dictionary literal.
-        capabilities: String,
-    },
-    /// `ActorSystemConventionUpdate(admin, capabilities, added)`.
-    ConventionUpdate {
-        /// The member's own address in its present run.
-        admin: ActorId,
-        /// Its capabilities, a dictionary literal.
-        capabilities: String,
-        /// Whether it has come, or gone.
-        added: bool,
-    },
-    /// `ValidateSource(hash, data, info)`, for the application's source authority.
-    ValidateSource {
-        /// The source.
-        hash: SourceHash,
-        /// The file with its bytes as they were loaded.
-        path: String,
-        /// Where it came from, for people.
-        info: String,
-    },
-    /// `LoadedSource(hash, info)`.
-    LoadedSource {
-        /// The source.
-        hash: SourceHash,
-        /// Where it came from, for people.
-        info: String,
-    },
-    /// `UnloadedSource(hash, info)`.
-    UnloadedSource {
-        /// The source.
-        hash: SourceHash,
-        /// Where it came from, for people.
-        info: String,
-    },
 }
 
 /// A request of a worker or a client to its node.

@@ -157,6 +157,22 @@ async fn a_name_that_an_application_gives_is_one_actor_until_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_free_once_the_parent_has_been_told_of_the_exit() {
+    let host = parent().await;
+    let mut before = created(&host, "('named', 'clerk')").await;
+    for round in 1..=5 {
+        host.tell("('exit', 'clerk')").await;
+        until(async || told(&host).await.matches("exited").count() == round).await;
+        let after = created(&host, "('named', 'clerk')").await;
+        assert_ne!(before, after);
+        let answer = host.ask_to(after, "'hello'").await.unwrap();
+        assert_eq!(answer, "'child of 1.0'");
+        before = after;
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ask_whose_actor_is_killed_ends_as_unknown() {
     let host = parent().await;
     let pid = host.pid().await;

@@ -86,6 +86,7 @@ class Worker:
         self._wake = -1
         # None while the actor runs; then whether it has to wait for its children.
         self._ending: Optional[bool] = None
+        self._last_error: Optional[Exception] = None
 
     def run(self, own_process: bool = True) -> int:
         """Until the actor has ended; the process's exit status.
@@ -270,8 +271,12 @@ class Worker:
         ref.begin()
         try:
             result = self._actor.receiveMessage(message, sender)
-        except Exception:
-            result = self._again(message, sender, header)
+        except Exception as error:
+            if isinstance(message, ActorExitRequest):
+                # It exits whatever happens; who waits for that does not wait for the log as well.
+                self._last_error, result = error, None
+            else:
+                result = self._again(message, sender, header)
         finally:
             if ref.forked:
                 os._exit(0)
@@ -315,7 +320,7 @@ class Worker:
         except Exception:
             details = traceback.format_exc()
             _log.error("the handler raised again; the message goes back\n%s", details)
-        if isinstance(message, (PoisonMessage, ActorExitRequest)):
+        if isinstance(message, PoisonMessage):
             return None
         if header is not None:
             self._return(header, self._link.held, details)
@@ -353,6 +358,9 @@ class Worker:
         ref.flush()
         # The node need not wait for the rest of the process.
         self._link.close()
+        if self._last_error is not None:
+            text = "the handler of the exit request raised; the actor exits all the same"
+            _log.warning(text, exc_info=self._last_error)
 
     def _await_children(self) -> None:
         frame = self._link.take()
