@@ -126,7 +126,8 @@ impl RouterHandle {
     }
 
     /// Which node each run of a node belongs to, for all members of the convention; replaces what
-    /// was told before. This node's own may be among them.
+    /// was told before. This node's own may be among them. A run that was not among them before
+    /// is no longer lost. While there are no others, unknown addresses are dead at once.
     pub fn peers(&self, peers: Vec<(Incarnation, NodeId)>) {
         self.commands.send(Command::Peers(peers));
     }
@@ -176,7 +177,8 @@ impl RouterHandle {
     }
 
     /// The run of the node is over: it is lost, removed or has started again. What waits for its
-    /// actors becomes dead letters, asks end, parents here hear of children there.
+    /// actors becomes dead letters, asks end, parents here hear of children there; so it stays
+    /// until `peers` tells of a new run or the link comes up.
     pub fn link_lost(&self, node: NodeId, reason: impl Into<String>) {
         let reason = reason.into();
         self.commands.send(Command::LinkLost { node, reason });

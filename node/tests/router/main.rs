@@ -14,3 +14,6 @@ mod ends;
 
 #[cfg(test)]
 mod doors;
+
+#[cfg(test)]
+mod links;

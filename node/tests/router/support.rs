@@ -29,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) handle: RouterHandle,
     pub(crate) events: mpsc::UnboundedReceiver<AgentEvent>,
     pub(crate) serials: Arc<Serials>,
+    incarnation: Incarnation,
     directory: tempfile::TempDir,
     thread: Option<Router>,
 }
@@ -42,6 +43,15 @@ impl Node {
         limits: Limits,
         authorize: impl Fn(Peer) -> Option<Rights> + Send + 'static,
     ) -> Self {
+        Self::of(INCARNATION, NodeId(7), limits, authorize)
+    }
+
+    pub(crate) fn of(
+        incarnation: Incarnation,
+        node: NodeId,
+        limits: Limits,
+        authorize: impl Fn(Peer) -> Option<Rights> + Send + 'static,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let bind = |name| UnixListener::bind(directory.path().join(name)).unwrap();
         let listeners = Listeners {
@@ -50,8 +60,8 @@ impl Node {
         };
         let serials = Arc::new(Serials::new());
         let config = Config {
-            incarnation: INCARNATION,
-            node: NodeId(7),
+            incarnation,
+            node,
             node_name: "here".to_owned(),
             capabilities: "{}".to_owned(),
             version: "0".to_owned(),
@@ -64,6 +74,7 @@ impl Node {
         Self {
             handle,
             events,
+            incarnation,
             serials,
             directory,
             thread: Some(thread),
@@ -85,7 +96,7 @@ impl Node {
 
     /// Tells the router of an actor, without its process.
     pub(crate) fn expect(&self, parent: ActorId) -> ActorRecord {
-        let actor = ActorId::allot(INCARNATION, self.serials.single());
+        let actor = ActorId::allot(self.incarnation, self.serials.single());
         self.expect_as(actor, parent)
     }
 

@@ -152,6 +152,19 @@ impl Core {
             .for_each(|target| self.give_credit(id, target));
     }
 
+    /// Gives back all that a sender on another node has on its way here, because nobody will
+    /// know of it any more.
+    pub(super) fn give_up_credit(&mut self, id: PartyId) {
+        if let Some(sender) = self.parties.get_mut(id) {
+            for pair in sender.pairs.values_mut() {
+                pair.owed_messages = pair.owed_messages.saturating_add(pair.waiting_messages);
+                pair.owed_bytes += pair.waiting_bytes;
+                (pair.waiting_messages, pair.waiting_bytes) = (0, 0);
+            }
+        }
+        self.give_all_credit(id);
+    }
+
     /// The sender's own node has settled what it is owed.
     pub(super) fn forgive(&mut self, id: PartyId) {
         if let Some(sender) = self.parties.get_mut(id) {

@@ -75,6 +75,8 @@ impl Core {
         let connected = self.parties.get(id).is_some_and(Party::connected);
         if connected {
             self.take_back(id);
+        } else if self.parties.get(id).is_some_and(|p| p.remote.is_some()) {
+            self.give_up_credit(id);
         }
         let Some(mut party) = self.parties.remove(id) else {
             return;

@@ -27,7 +27,7 @@ pub(super) struct Far {
     placed: HashMap<ActorId, NodeId, IdHash>,
     pub(super) links: HashMap<NodeId, Link, IdHash>,
     /// Nodes whose last known run is over, and why.
-    pub(super) lost: HashMap<NodeId, (Option<Incarnation>, String), IdHash>,
+    pub(super) lost: HashMap<NodeId, String, IdHash>,
     /// Parties for senders whose messages came over another link than theirs go by.
     pub(super) ways_back: HashMap<(ActorId, NodeId), PartyId, IdHash>,
     /// Parties that are looked for, the oldest first.
@@ -104,15 +104,14 @@ impl Core {
     /// Replaces what is known of which run belongs to which node.
     pub(super) fn learn_peers(&mut self, peers: Vec<(Incarnation, NodeId)>) {
         let own = self.far.node;
-        let others = peers.into_iter().filter(|(_, node)| *node != own);
-        self.far.peers.clear();
-        self.far.peers.extend(others);
-        let peers = &self.far.peers;
-        self.far.lost.retain(|node, (incarnation, _)| {
-            !peers
-                .iter()
-                .any(|(run, at)| at == node && Some(*run) != *incarnation)
-        });
+        let before = std::mem::replace(&mut self.far.peers, HashMap::with_hasher(self.hash));
+        for (run, node) in peers.into_iter().filter(|(_, node)| *node != own) {
+            // A run that was not among the members before has come, or come back.
+            if !before.contains_key(&run) {
+                self.far.lost.remove(&node);
+            }
+            self.far.peers.insert(run, node);
+        }
     }
 
     /// The agent tells where an actor is placed.
@@ -262,7 +261,7 @@ impl Core {
         mut meta: Meta,
         bytes: FrameBytes<'_>,
     ) {
-        if let Some((_, reason)) = self.far.lost.get(&node) {
+        if let Some(reason) = self.far.lost.get(&node) {
             let reason = reason.clone();
             return self.dead(meta, bytes, &reason);
         }
@@ -320,5 +319,6 @@ fn remote(node: NodeId, used: Moment) -> Box<Remote> {
         node,
         used,
         n_queued: 0,
+        n_uncredited: 0,
     })
 }

@@ -106,7 +106,7 @@ impl Core {
             via.header.target = actor.0;
             via.write_to(batch);
         }
-        self.book_handed(node, &meta, &bytes);
+        self.book_handed(node, to, &meta, &bytes);
         if batch.is_empty() && bytes.len() >= OWN_BYTES {
             *batch = bytes;
         } else {
@@ -138,7 +138,7 @@ impl Core {
         }
     }
 
-    fn book_handed(&mut self, node: NodeId, meta: &Meta, bytes: &[u8]) {
+    fn book_handed(&mut self, node: NodeId, to: PartyId, meta: &Meta, bytes: &[u8]) {
         self.stats.sent += 1;
         let link = self.far.link(node);
         link.n_handed += 1;
@@ -150,12 +150,30 @@ impl Core {
             .entry((sender_of(bytes), meta.target))
             .or_insert(Uncredited {
                 from,
+                to,
                 messages: 0,
                 bytes: 0,
             });
+        let before = std::mem::replace(&mut open.to, to);
+        let moved = if before == to { 0 } else { open.messages };
         open.from = from;
         open.messages = open.messages.saturating_add(1);
         open.bytes += bytes.len() as u64;
+        self.take_off_way(before, moved);
+        if let Some(party) = self.parties.get_mut(to)
+            && let Some(remote) = party.remote.as_mut()
+        {
+            remote.n_uncredited = remote.n_uncredited.saturating_add(1 + moved);
+        }
+    }
+
+    /// So many messages are no longer on their way to a party.
+    pub(super) fn take_off_way(&mut self, to: PartyId, messages: u32) {
+        if let Some(party) = self.parties.get_mut(to)
+            && let Some(remote) = party.remote.as_mut()
+        {
+            remote.n_uncredited = remote.n_uncredited.saturating_sub(messages);
+        }
     }
 
     /// The other router has passed on, or refused, so much of what one sender sent to a target.
@@ -174,12 +192,13 @@ impl Core {
             return;
         };
         let (messages, bytes) = (messages.min(open.messages), bytes.min(open.bytes));
-        let from = open.from;
+        let (from, to) = (open.from, open.to);
         open.messages -= messages;
         open.bytes -= bytes;
         if open.messages == 0 {
             link.uncredited.remove(&(sender, target));
         }
+        self.take_off_way(to, messages);
         self.owe_back(from, target, messages, bytes);
     }
 }

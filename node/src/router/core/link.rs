@@ -47,6 +47,8 @@ pub(super) struct Link {
 pub(super) struct Uncredited {
     /// In whose books it stands.
     pub(super) from: PartyId,
+    /// Who got it; of a role, the one who plays it now.
+    pub(super) to: PartyId,
     pub(super) messages: u32,
     pub(super) bytes: u64,
 }

@@ -33,6 +33,9 @@ impl Core {
 
     /// Bytes flow to and from a run of a node.
     fn link_up(&mut self, node: NodeId, incarnation: Incarnation) {
+        if node == self.far.node {
+            return;
+        }
         let before = self.far.links.get(&node).and_then(|link| link.incarnation);
         if before.is_some_and(|before| before != incarnation) {
             self.link_lost(node, "the node has started again");
@@ -73,6 +76,7 @@ impl Core {
         let wanted = link.n_waiting() > 0;
         self.stats.unknown += n_lost;
         for ((_, target), open) in uncredited {
+            self.take_off_way(open.to, open.messages);
             self.owe_back(open.from, target, open.messages, open.bytes);
         }
         tickets.into_iter().for_each(|t| self.end_flush(t));
@@ -125,8 +129,7 @@ impl Core {
         if node == self.far.node {
             return;
         }
-        let incarnation = self.far.links.get(&node).and_then(|link| link.incarnation);
-        self.far.lost.insert(node, (incarnation, reason.to_owned()));
+        self.far.lost.insert(node, reason.to_owned());
         self.unbind_lost(|core, actor| core.node_at(actor) == Some(node), reason);
         self.kill_queue(node, reason);
         if let Some(link) = self.far.links.remove(&node) {

@@ -166,7 +166,10 @@ impl Core {
     fn child_exited(&mut self, node: NodeId, child: ActorId, parent: ActorId) {
         let known = self.party_at(child).map(|(id, party)| {
             let told = party.record.as_ref().map(|record| record.parent);
-            (id, told.filter(|_| party.remote.is_some()))
+            // The node that runs it says so, or the one that allotted its address.
+            let may = party.node() == Some(node)
+                || party.remote.is_some() && self.far.node_of(child.incarnation()) == Some(node);
+            (id, told.filter(|_| may))
         });
         if let Some((id, Some(parent))) = known {
             self.remove(id, "the actor has ended", Rest::Dead);

@@ -59,6 +59,8 @@ pub(super) struct Remote {
     pub(super) used: Moment,
     /// Messages to it in the link's queue.
     pub(super) n_queued: u32,
+    /// Messages to it that were handed to the link and not credited.
+    pub(super) n_uncredited: u32,
 }
 
 /// How far a party's process is.

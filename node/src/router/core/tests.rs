@@ -8,6 +8,10 @@ use super::ids::Target;
 use crate::router::config::Limits;
 
 mod conservation;
+mod crossing;
+mod far_conservation;
+mod links;
+mod net;
 mod world;
 use world::World;
 

@@ -117,7 +117,9 @@ impl Core {
         let Some(remote) = &party.remote else {
             return false;
         };
-        let settled = party.asks.is_empty() && party.asked == 0 && remote.n_queued == 0;
+        // While something is on its way, another way to the same actor could overtake it.
+        let on_way = remote.n_queued > 0 || remote.n_uncredited > 0;
+        let settled = party.asks.is_empty() && party.asked == 0 && !on_way;
         let waits = |pair: &super::credit::Pair| pair.waiting_messages > 0;
         settled
             && remote.used.plus_ms(self.limits.proxy_idle_ms) <= self.now

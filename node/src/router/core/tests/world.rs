@@ -8,7 +8,7 @@ use protocol::{
     PayloadKind, RoleId, SourceHash, TargetKind, WindowPayload,
 };
 
-use crate::router::agent::{Caller, CallerKind};
+use crate::router::agent::{AgentEvent, Caller, CallerKind};
 use crate::router::config::{ActorRecord, Limits, Peer, Rights};
 use crate::router::core::ids::Target;
 use crate::router::core::{Core, Effect, Event, FrameBytes, PartyId};
@@ -36,31 +36,45 @@ pub(super) struct Process {
 
 pub(super) struct World {
     pub(super) core: Core,
+    incarnation: Incarnation,
     pub(super) limits: Limits,
     pub(super) now: Moment,
     pub(super) processes: Vec<Process>,
     pub(super) closed: Vec<String>,
     pub(super) tickets: Vec<(u64, bool)>,
+    pub(super) told: Vec<AgentEvent>,
 }
 
 impl World {
     pub(super) fn new(limits: Limits) -> Self {
+        Self::of(INCARNATION, NodeId(9), limits)
+    }
+
+    pub(super) fn of(incarnation: Incarnation, node: NodeId, limits: Limits) -> Self {
         Self {
-            core: Core::new((INCARNATION, NodeId(9)), limits.clone(), 1, 0),
+            core: Core::new((incarnation, node), limits.clone(), 1, 0),
+            incarnation,
             limits,
             now: Moment(0),
             processes: Vec::new(),
             closed: Vec::new(),
             tickets: Vec::new(),
+            told: Vec::new(),
         }
     }
 
     pub(super) fn event(&mut self, event: Event<'_>) {
         self.core.handle_event(self.now, event);
+        self.drain();
+    }
+
+    /// Takes in what the machine wants.
+    pub(super) fn drain(&mut self) {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
                 Effect::Close { reason, .. } => self.closed.push(reason),
                 Effect::Ticket { ticket, stands } => self.tickets.push((ticket, stands)),
+                Effect::Tell(event) => self.told.push(event),
                 _ => {}
             }
         }
@@ -73,17 +87,25 @@ impl World {
     }
 
     pub(super) fn expect(&mut self, parent: ActorId) -> usize {
-        let n = self.processes.len();
-        let address = ActorId::allot(INCARNATION, 100 + n as u64);
-        let token = format!("token {n}");
-        self.event(Event::Expect(Box::new(ActorRecord {
-            actor: address,
-            token: token.clone(),
-            parent,
-            source: None,
-            class: "app.Main".to_owned(),
-            global_name: None,
-        })));
+        let address = self.next_address();
+        self.expect_as(address, parent)
+    }
+
+    /// The address of the next actor.
+    pub(super) fn next_address(&self) -> ActorId {
+        ActorId::allot(self.incarnation, 100 + self.processes.len() as u64)
+    }
+
+    /// The next address belongs to an actor elsewhere.
+    pub(super) fn skip_address(&mut self) {
+        let address = self.next_address();
+        self.add(None, address, String::new());
+    }
+
+    pub(super) fn expect_as(&mut self, address: ActorId, parent: ActorId) -> usize {
+        let record = record(address, parent);
+        let token = record.token.clone();
+        self.event(Event::Expect(Box::new(record)));
         self.add(None, address, token)
     }
 
@@ -128,7 +150,7 @@ impl World {
     }
 
     pub(super) fn client(&mut self) -> usize {
-        let address = ActorId::allot(INCARNATION, 10_000 + self.processes.len() as u64);
+        let address = ActorId::allot(self.incarnation, 10_000 + self.processes.len() as u64);
         let id = self.core.connect_client(Caller {
             address,
             kind: CallerKind::Client,
@@ -327,6 +349,18 @@ impl World {
         let notices = &self.processes[n].notices;
         let told = |notice: &&Notice| matches!(notice, Notice::Unblock { .. });
         notices.iter().filter(told).count()
+    }
+}
+
+/// What the agent tells of an actor.
+pub(super) fn record(actor: ActorId, parent: ActorId) -> ActorRecord {
+    ActorRecord {
+        actor,
+        token: format!("token of {actor}"),
+        parent,
+        source: None,
+        class: "app.Main".to_owned(),
+        global_name: None,
     }
 }
 
