@@ -64,7 +64,8 @@ fn logs_shows_what_actors_print_and_what_they_log() {
     host.write("dir/thesplogd.cfg", host.path("dir").to_str().unwrap());
     let main = MAIN.replace(
         "        if message == 'version':",
-        "        print('printed', message)\n        self.logger().info('logged %s', message)\n        \
+        "        print('printed', message)\n        \
+         self.logger().info('logged %s', message)\n        \
          if message == 'version':",
     );
     host.build("1.0", &main);

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from thespian.director import DirectorControl
+from thespian.director import Director, DirectorControl
 from thespian.system import address
 
 PROGRAM = """#!%s
@@ -55,6 +55,11 @@ def test_every_command_of_the_original_says_what_it_does():
     names = "help config gensrc avail tlsinfo load refresh start list unload shutdown bootstart"
     for name in names.split():
         assert getattr(DirectorControl, "cmd_" + name).__doc__
+
+
+def test_every_message_of_the_director_says_what_it_is():
+    for name in ["DefineGroup", "LoadSource", "RetrieveAll", "RetrieveRole", "RequestNotification"]:
+        assert "'DirectorOp': '%s'" % name in getattr(Director, name).__doc__
 
 
 def test_the_old_command_line_is_a_door_to_the_program(directory):

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
 
@@ -14,6 +15,7 @@ from thespian.director import ActorAddressLogFilter
 from thespian.system import log_definitions, log_process, log_source
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sources")
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOO = "ab" * 32
 # The configuration of the Director's documentation, its braces mended.
 DOCUMENTED = {
@@ -200,6 +202,41 @@ def test_a_log_process_that_dies_is_replaced(logging_node, tmp_path):
         assert time.monotonic() < limit
         logs(system, ("", logging.INFO, "after"))
         time.sleep(0.2)
+
+
+SERVES = """
+import json, sys
+from thespian.system import log_process
+log_process.LogProcess(json.loads(sys.argv[1]), 0).run()
+"""
+
+
+def test_of_two_log_processes_of_a_node_one_serves_and_the_other_takes_its_place(tmp_path):
+    given = dict(json.loads(plan(tmp_path)), socket=str(tmp_path / "a.log.sock"))
+    command = [sys.executable, "-c", SERVES, json.dumps(given)]
+    environment = dict(os.environ, PYTHONPATH=PACKAGE)
+
+    def start():
+        return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+
+    def log(text):
+        handler = log_source.LogHandler(given["socket"], None)
+        record = logging.LogRecord("a", logging.WARNING, "", 0, text, (), None)
+        handler.handle(record)
+        until_text(tmp_path / "thespian.log", text)
+        handler.close()
+
+    first = start()
+    log("by the first")
+    second = start()
+    log("still by the first")
+    assert second.poll() is None and os.path.exists(given["socket"])
+    first.kill()
+    first.wait()
+    log("by the second")
+    # Whoever started it has gone: it ends by itself, and leaves no socket.
+    second.stdin.close()
+    assert second.wait(20) is not None and not os.path.exists(given["socket"])
 
 
 def test_a_configuration_that_cannot_be_used_is_told(tmp_path, capfd, logging_node):

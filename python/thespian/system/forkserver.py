@@ -21,7 +21,6 @@ from typing import Any, Callable, Dict, List, Optional, Set
 import thespian
 from thespian.system import (
     control,
-    log_process,
     log_source,
     main_module,
     preloading,
@@ -90,7 +89,7 @@ class Forkserver:
         self._spare_is_due = False
         self._preloaded: Optional[preloading.Preloaded] = None
         self._finishing = False
-        self._keeper: Optional[log_process.Keeper] = None
+        self._keeper: Any = None
         self._received = bytearray()
 
     def connect(self, token: str) -> None:
@@ -101,6 +100,9 @@ class Forkserver:
     def keep_log(self) -> None:
         """Has the node's log process run for as long as this one does."""
         if log_source.plan is not None:
+            # Here, because most nodes have none, and its imports take a while.
+            from thespian.system import log_process
+
             log_source.plan = log_process.prepare(log_source.plan)
             self._keeper = log_process.Keeper(log_source.plan)
             self._keeper.start(lambda: self._fork(None))

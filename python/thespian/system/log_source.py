@@ -22,7 +22,8 @@ LENGTH = struct.Struct("<I")
 PENDING_BYTES_MAX = 1 << 20
 MESSAGE_CHARACTERS_MAX = 64 << 10
 CLOSE_LIMIT_S = 1.0
-CONNECT_AGAIN_S = 0.05
+CONNECT_AGAIN_S = 0.02
+CONNECT_SELDOM_S = 1.0
 _ROOT_LEVEL = logging.WARNING
 _SENT = (
     *("name", "levelno", "levelname", "created", "msecs", "relativeCreated", "process"),
@@ -148,6 +149,7 @@ class LogHandler(logging.Handler):
         return not self._pending
 
     def _flush_late(self) -> None:
+        patience = CONNECT_AGAIN_S
         while True:
             with self._locked():
                 if self._pid != os.getpid() or self._flush():
@@ -155,8 +157,10 @@ class LogHandler(logging.Handler):
                     return
                 waiting = self._sock
             if waiting is None:
-                time.sleep(CONNECT_AGAIN_S)
+                time.sleep(patience)
+                patience = min(2 * patience, CONNECT_SELDOM_S)
             else:
+                patience = CONNECT_AGAIN_S
                 select.select([], [waiting], [], 1.0)
 
     def _locked(self) -> Any:
