@@ -1,5 +1,11 @@
 //! `doctor`, `logs` and `bootstart`: what concerns the machine that a node runs on.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper of tests fails the test"
+)]
+
 mod common;
 mod online_support;
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from thespian.director import Director, DirectorControl
+from thespian.director import Director, DirectorControl, GroupLoadableFiles
 from thespian.system import address
 
 PROGRAM = """#!%s
@@ -124,3 +124,14 @@ def test_without_a_node_no_role_is_found(directory, monkeypatch, tmp_path, capsy
     monkeypatch.setenv("DIRECTOR_SOCKET", str(tmp_path / "none.sock"))
     assert DirectorControl().get_role_address("MainFoo") is None
     assert "does not answer" in capsys.readouterr().err
+
+
+def test_package_files_are_sorted_by_the_version_in_their_names():
+    ordered = "foo.tls foo0.tls foo-0.tls foo-1.tls foo-05.tls foo-15.tls foo-15.1.tls foo-15.2.tls"
+    ordered += " foo-15.2.1.tls foo-15a.tls foo-15a1.tls foo-15a5beta4.tls foo-15a5gamma1.tls"
+    ordered += " foo-201601251202.tls foo-201601280945.tls"
+    key = GroupLoadableFiles.versionExtract("foo")
+    assert sorted(reversed(ordered.split()), key=key) == ordered.split()
+    assert [part() for part in key("/some/foo-3.053a9-test.tls")] == [
+        *("-", 3, ".", 53, "a", 9, "-test"),
+    ]

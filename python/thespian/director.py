@@ -16,8 +16,9 @@ from typing import Any, Dict, List, Optional
 
 from thespian.system.director_actor import Director, no_role, role_address
 from thespian.system.errors import ActorSystemFailure, ActorSystemStartupFailure
+from thespian.system.versions import GroupLoadableFiles
 
-__all__ = ["ActorAddressLogFilter", "Director", "DirectorControl"]
+__all__ = ["ActorAddressLogFilter", "Director", "DirectorControl", "GroupLoadableFiles"]
 
 DIRECTORY_VARIABLE = "THESPIAN_DIRECTOR_DIR"
 DEFAULT_DIRECTORY = "/opt/thespian/director"
