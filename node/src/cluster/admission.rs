@@ -21,11 +21,11 @@ use tokio::time::timeout;
 use transport::Connection;
 use transport::identity::{Authority, KeyHash};
 use transport::streams::BiStream;
-use transport::token::{SecretHash, TokenSecret};
+use transport::token::{JoinToken, SecretHash, TokenSecret};
 
 use super::membership::Membership;
 use super::peers::PeerFault;
-use super::{endpoint, same_user};
+use super::{endpoint, same_user, serve};
 use crate::agent::node::{Node, stamp};
 
 /// Who waits to be let in; in the leader's memory.
@@ -452,6 +452,39 @@ pub(super) fn renew(
     Ok(RenewResponse {
         chain: issued.to_der(),
     })
+}
+
+/// Makes a join token; the text with its secret is for the operator alone.
+///
+/// # Errors
+/// What the registry, or a lack of randomness, says.
+pub(crate) async fn invite(
+    node: &Arc<Node>,
+    uses: u32,
+    ttl: Duration,
+    by: &str,
+) -> Result<(String, JoinToken), Refusal> {
+    serve::must_lead(node)?;
+    let membership = &node.membership;
+    let authority = membership.identity().authority_key();
+    let authority = authority.ok_or_else(no_authority)?;
+    let token = JoinToken::draw(authority)
+        .map_err(|error| Refusal::new(RefusalCode::Busy, error.to_string()))?;
+    let now = stamp();
+    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    let issue = Command::Member(MemberCommand::Issue {
+        id: token.id.to_string(),
+        secret: KeyDigest(token.secret.hash().0),
+        uses,
+        expires: Stamp(now.0.saturating_add(ttl_ms)),
+        by: by.to_owned(),
+        stamp: now,
+    });
+    match membership.registry.propose(issue).await {
+        Ok((_, Outcome::Refused(refused))) => Err(refusal_of(&refused)),
+        Ok(_) => Ok((token.reveal(), token)),
+        Err(failure) => Err(Refusal::new(RefusalCode::Unknown, failure.to_string())),
+    }
 }
 
 fn no_authority() -> Refusal {
