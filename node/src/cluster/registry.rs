@@ -267,6 +267,11 @@ impl RegistryHandle {
         }
     }
 
+    /// Ends what follows the consensus here: the node stops.
+    pub(crate) fn let_go(&self) {
+        self.parts.send_modify(|parts| *parts += 1);
+    }
+
     /// Stops consensus, if this node has a part in it.
     pub(crate) async fn shutdown(&self) {
         if let Some(consensus) = self.consensus() {
