@@ -130,12 +130,6 @@ impl Host {
         );
     }
 
-    /// The port that it is reached at.
-    pub(crate) fn port(&self) -> u16 {
-        let serving = self.serving.as_ref().unwrap();
-        serving.record.port
-    }
-
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.socket).await.unwrap()
     }
