@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use leader::OpenError;
@@ -344,6 +345,11 @@ impl Agent {
             tracing::warn!(%cause, "the record of the node was not removed");
         }
         let _joined = tokio::task::spawn_blocking(|| self.router.join()).await;
+        if node.mutual.leaves.load(Ordering::Acquire)
+            && let Err(cause) = fs::remove_dir_all(node.directory.state().path())
+        {
+            tracing::warn!(%cause, "the state of a node that has left stays behind: remove it");
+        }
         tracing::info!("node stopped");
     }
 

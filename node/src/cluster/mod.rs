@@ -25,6 +25,7 @@ pub(crate) use standing::Standing;
 pub(crate) mod admission;
 pub(crate) mod audit;
 pub(crate) mod join;
+pub(crate) mod operator;
 pub(crate) mod recover;
 mod renew;
 pub(crate) mod same_user;

@@ -1,5 +1,6 @@
 //! What this node keeps for the work that members do for each other.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -34,6 +35,8 @@ pub(crate) struct Mutual {
     pub(crate) lanes: Lanes,
     /// The log of a voter to be, until it has caught up.
     pub(crate) learner: Mutex<Option<Arc<Consensus>>>,
+    /// Whether this node has left for good and is to forget itself at its stop.
+    pub(crate) leaves: AtomicBool,
     leaderless: Mutex<Option<Instant>>,
 }
 

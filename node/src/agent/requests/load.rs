@@ -16,7 +16,7 @@ use crate::authority::AuthorityError;
 use crate::cluster::orders;
 use crate::store::{Arrived, StoreError};
 
-pub(super) async fn load(
+pub(crate) async fn load(
     node: &Arc<Node>,
     request: Request,
     upload: Option<oneshot::Receiver<Result<Arrived, StoreError>>>,

@@ -11,17 +11,16 @@ use super::director_actor;
 use super::node::Node;
 use crate::cluster::fleet::ClusterFleet;
 use crate::cluster::leadership::LeaderReplica;
-use crate::cluster::orders;
+use crate::cluster::{operator, orders};
 use crate::router::{Caller, CallerKind, Responder, Rights};
 use crate::store::{Arrived, StoreError};
 
 mod application;
 pub(super) use application::delivered;
 
-mod cluster;
 mod create;
 mod list;
-mod load;
+pub(crate) mod load;
 mod operate;
 mod resolve;
 
@@ -109,10 +108,15 @@ async fn answer(
             group,
             by,
         } => operate::dump(node, role, group, by).await,
-        order @ (Request::Unload { .. }
+        Request::Cluster(cluster) if !operator::needs_leader(&cluster) => {
+            operator::answer_here(node, cluster)
+                .await
+                .map(Response::Cluster)
+        }
+        order @ (Request::Cluster(_)
+        | Request::Unload { .. }
         | Request::Rollback { .. }
-        | Request::Role { .. }
-        | Request::Cluster(_)) => orders::give(node, order, None).await,
+        | Request::Role { .. }) => orders::give(node, order, None).await,
         #[allow(
             unreachable_patterns,
             reason = "requests that others add meet a clear answer"
@@ -158,7 +162,9 @@ pub(crate) async fn as_leader(
             group,
             ..
         } => operate::operate(node, action, &role, group.as_deref()).await,
-        Request::Cluster(request) => cluster::as_leader(node, request).await,
+        Request::Cluster(cluster) => operator::answer_as_leader(node, cluster)
+            .await
+            .map(Response::Cluster),
         other => Err(not_known(&other)),
     }
 }
@@ -241,7 +247,7 @@ fn stopping() -> RequestError {
     }
 }
 
-fn internal(message: &str) -> RequestError {
+pub(crate) fn internal(message: &str) -> RequestError {
     RequestError {
         code: ErrorCode::Internal,
         message: message.to_owned(),
@@ -251,7 +257,7 @@ fn internal(message: &str) -> RequestError {
     }
 }
 
-pub(super) fn refused(message: impl Into<String>, hint: Option<&str>) -> RequestError {
+pub(crate) fn refused(message: impl Into<String>, hint: Option<&str>) -> RequestError {
     RequestError {
         code: ErrorCode::Refused,
         message: message.into(),
@@ -262,7 +268,7 @@ pub(super) fn refused(message: impl Into<String>, hint: Option<&str>) -> Request
 }
 
 /// What the caller is told of an order that was not carried out.
-fn not_done(error: OrderError) -> RequestError {
+pub(crate) fn not_done(error: OrderError) -> RequestError {
     let mut message = error.to_string();
     let (code, mut traceback, failure) = match &error {
         OrderError::Refused(_) | OrderError::Failed { .. } | OrderError::Hash { .. } => {

@@ -83,7 +83,7 @@ impl ClusterFleet {
     }
 
     /// Members that may run one actor of a loaded source.
-    pub(super) async fn candidates_for(&self, source: SourceHash, position: u32) -> Vec<NodeId> {
+    pub(crate) async fn candidates_for(&self, source: SourceHash, position: u32) -> Vec<NodeId> {
         let wanted = self.node.replica.read(|state| {
             let source = state.sources.get(&source)?;
             let actor = source.definition.actors.get(position as usize)?;

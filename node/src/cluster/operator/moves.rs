@@ -1,0 +1,108 @@
+//! Members that leave, are removed, drained, or may vote or not.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::NodeId;
+use protocol::control::RequestError;
+use protocol::registry::{Member, MemberCommand};
+
+use super::{Answered, commit, done, show};
+use crate::agent::node::{Node, stamp};
+use crate::agent::requests::refused;
+
+/// This node leaves for good: its state is forgotten and it stops.
+pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
+    let others = node
+        .replica
+        .read(|state| state.members.keys().any(|member| *member != node.id));
+    if !others {
+        return Err(refused(
+            "this node is the convention's only member and cannot leave it".to_owned(),
+            Some("`director shutdown`, then move `state/` away, forgets the convention"),
+        ));
+    }
+    let remove = MemberCommand::Remove {
+        node: node.id,
+        left: true,
+        by,
+        stamp: stamp(),
+    };
+    commit(node, remove).await?;
+    node.mutual.leaves.store(true, Ordering::Release);
+    node.shutdown.cancel();
+    Ok(done(vec![
+        "this node has left the convention and stops; its packages and identity are forgotten"
+            .to_owned(),
+    ]))
+}
+
+/// A member is removed for good; its connections are closed at once.
+pub(super) async fn remove(node: &Node, who: &str, by: String) -> Answered {
+    let (member, known) = find(node, who)?;
+    if member == node.id {
+        return Err(refused(
+            format!("`{}` leads the convention", known.name),
+            Some("run `director cluster leave` on that host"),
+        ));
+    }
+    let remove = MemberCommand::Remove {
+        node: member,
+        left: false,
+        by,
+        stamp: stamp(),
+    };
+    commit(node, remove).await?;
+    Ok(done(vec![format!(
+        "`{}` ({member}) is removed; to come back it joins as a new node",
+        known.name
+    )]))
+}
+
+/// Actors move away from a member, or may come back.
+pub(super) async fn drain(node: &Node, who: &str, on: bool, by: String) -> Answered {
+    let (member, known) = find(node, who)?;
+    let drain = MemberCommand::Drain {
+        node: member,
+        on,
+        by,
+        stamp: stamp(),
+    };
+    commit(node, drain).await?;
+    let told = if on {
+        "takes no more actors; those of the Director move to other members"
+    } else {
+        "takes actors again"
+    };
+    Ok(done(vec![format!("`{}` {told}", known.name)]))
+}
+
+/// A member may be a voter from now on, or no longer.
+pub(super) async fn may_vote(node: &Node, who: &str, may_vote: bool) -> Answered {
+    let (member, known) = find(node, who)?;
+    let describe = MemberCommand::Describe {
+        node: member,
+        incarnation: known.incarnation,
+        address: known.address,
+        capabilities: known.capabilities,
+        may_vote,
+        stamp: stamp(),
+    };
+    commit(node, describe).await?;
+    let told = if may_vote {
+        "may be a voter: it becomes one when the convention needs one and it holds everything"
+    } else {
+        "is to be no voter: another willing member takes its place"
+    };
+    Ok(done(vec![format!("`{}` {told}", known.name)]))
+}
+
+fn find(node: &Node, who: &str) -> Result<(NodeId, Member), RequestError> {
+    node.replica.read(|state| {
+        let member = show::find_member(state, who)?;
+        let known = state.members.get(&member).cloned();
+        known
+            .map(|known| (member, known))
+            .ok_or_else(|| refused(format!("no member is called `{who}`"), None))
+    })
+}
