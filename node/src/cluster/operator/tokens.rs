@@ -1,16 +1,15 @@
 //! Who may join: tokens given out and taken back, joiners approved.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::Stamp;
-use protocol::control::{ClusterResponse, RequestError, WaitingJoiner};
+use protocol::control::{ClusterResponse, RequestError};
 use protocol::registry::{KeyDigest, MemberCommand, State};
 
 use super::{Answered, commit, done, show};
 use crate::agent::node::{Node, stamp};
 use crate::agent::requests::{internal, refused};
-use crate::cluster::admission;
+use transport::token::JoinToken;
 
 /// Longest life of a token: one in a drawer is one too many.
 const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -19,7 +18,7 @@ const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 const USES_MAX: u32 = 100_000;
 
 /// Gives a token out; its secret is in the answer and nowhere else.
-pub(super) async fn invite(node: &Arc<Node>, uses: u32, ttl_s: u64, by: String) -> Answered {
+pub(super) async fn invite(node: &Node, uses: u32, ttl_s: u64, by: String) -> Answered {
     if uses == 0 || uses > USES_MAX {
         let message = format!("a token may be used 1 to {USES_MAX} times, not {uses}");
         return Err(refused(message, Some("give another `--uses`")));
@@ -31,14 +30,30 @@ pub(super) async fn invite(node: &Arc<Node>, uses: u32, ttl_s: u64, by: String) 
         );
         return Err(refused(message, Some("give another `--ttl`")));
     }
-    let ttl = Duration::from_secs(ttl_s);
-    let (token, drawn) = admission::invite(node, uses, ttl, &by)
-        .await
-        .map_err(|refusal| refused(refusal.text, Some("repeat it; `director cluster status`")))?;
+    let authority = node.membership.identity().authority_key();
+    let Some(authority) = authority else {
+        return Err(refused(
+            "this node has not joined a convention yet".to_owned(),
+            Some("wait until it has: `director cluster status`"),
+        ));
+    };
+    let token = JoinToken::draw(authority).map_err(|fault| internal(&fault.to_string()))?;
+    let now = stamp();
+    let id = token.id.to_string();
+    let expires = Stamp(now.0.saturating_add(ttl_s.saturating_mul(1_000)));
+    let issue = MemberCommand::Issue {
+        id: id.clone(),
+        secret: KeyDigest(token.secret.hash().0),
+        uses,
+        expires,
+        by,
+        stamp: now,
+    };
+    commit(node, issue).await?;
     Ok(ClusterResponse::Invited {
-        token,
-        id: drawn.id.to_string(),
-        expires: Stamp(stamp().0.saturating_add(ttl_s.saturating_mul(1_000))),
+        token: token.reveal(),
+        id,
+        expires,
     })
 }
 
@@ -47,20 +62,8 @@ pub(super) fn list(node: &Node) -> ClusterResponse {
     let tokens = node.replica.read(|state| show::tokens(state, stamp()));
     ClusterResponse::Tokens {
         tokens,
-        waiting: waiting(node),
+        waiting: node.membership.admission.waiting(),
     }
-}
-
-fn waiting(node: &Node) -> Vec<WaitingJoiner> {
-    let waiting = node.membership.admission.waiting().into_iter();
-    waiting
-        .map(|(key, joiner)| WaitingJoiner {
-            name: joiner.name,
-            address: joiner.at,
-            key: key.to_string(),
-            since: joiner.since,
-        })
-        .collect()
 }
 
 /// Makes a token useless.
@@ -77,7 +80,7 @@ pub(super) async fn revoke(node: &Node, prefix: &str, by: String) -> Answered {
 
 /// Lets a waiting node in.
 pub(super) async fn approve(node: &Node, who: &str, by: String) -> Answered {
-    let waiting = waiting(node);
+    let waiting = node.membership.admission.waiting();
     let joiner = show::find_waiting(&waiting, who)?;
     let key = parse_key(&joiner.key)?;
     let approve = MemberCommand::Approve {
