@@ -280,10 +280,12 @@ fn disk(path: &Path) -> Finding {
     };
     let text = format!("{} MiB free at `{}`", free >> 20, path.display());
     let step = "free some room, or set `storelimit.cfg`";
-    match free {
-        ..DISK_BYTES_LEAST => Finding::error(what, text, step),
-        ..DISK_BYTES_WANTED => Finding::warning(what, text, step),
-        _ => Finding::well(what, text),
+    if free < DISK_BYTES_LEAST {
+        Finding::error(what, text, step)
+    } else if free < DISK_BYTES_WANTED {
+        Finding::warning(what, text, step)
+    } else {
+        Finding::well(what, text)
     }
 }
 

@@ -1,10 +1,6 @@
 //! `doctor`, `logs` and `bootstart`: what concerns the machine that a node runs on.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a helper of tests fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 mod common;
 mod online_support;

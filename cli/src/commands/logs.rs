@@ -55,16 +55,26 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             .hint("`director start` starts the node; one in the foreground logs to its stderr"));
     }
     context.printer.report(&Shown { files: shown });
-    while args.follow {
+    if args.follow {
+        follow(&mut tails, args);
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows what is written from now on, until nobody reads it.
+fn follow(tails: &mut [Tail], args: &Args) {
+    let mut out = io::stdout().lock();
+    loop {
         sleep(LOOK_AGAIN);
-        for tail in &mut tails {
-            let fresh = tail.fresh(args).unwrap_or_default();
-            for line in fresh {
-                context.printer.raw(format!("{line}\n").as_bytes());
+        for tail in &mut *tails {
+            // A file that is not there now may be there at the next look.
+            for line in tail.fresh(args).unwrap_or_default() {
+                if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+                    return;
+                }
             }
         }
     }
-    Ok(Exit::Done)
 }
 
 /// The node's own log, and the files of the logging configuration.
