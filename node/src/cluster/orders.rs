@@ -94,7 +94,23 @@ async fn attempt(node: &Arc<Node>, request: &Request, package: Option<SourceHash
     if leader == node.id {
         return Attempt::Elsewhere("this node is about to lead".to_owned());
     }
-    match node.membership.peers.ask(leader, &order, ATTEMPT).await {
+    // A killed leader's connection is silent for long; the next one is known much earlier.
+    let replaced = async {
+        let mut standing = node.membership.registry.standing();
+        let another = |leading: &Option<(NodeId, String)>| {
+            leading.as_ref().is_some_and(|(other, _)| *other != leader)
+        };
+        let _closed = standing.wait_for(|now| another(&now.leader)).await;
+    };
+    let asking = node.membership.peers.ask(leader, &order, ATTEMPT);
+    let answer = tokio::select! {
+        biased;
+        answer = asking => answer,
+        () = replaced, if is_repeatable(request) => {
+            return Attempt::Unknown("another node leads by now".to_owned());
+        }
+    };
+    match answer {
         Ok(PeerResponse::Control { response }) => Attempt::Answered(read(&response)),
         Ok(_) => Attempt::Answered(Err(unreadable("an answer of another kind"))),
         Err(PeerFault::Refused(refusal)) => match refusal.code {
