@@ -114,11 +114,25 @@ impl RegistryHandle {
     }
 
     /// Has consensus bring the registry from now on.
-    pub(crate) fn become_voter(self: &Arc<Self>, consensus: Arc<Consensus>) {
-        self.swap(Some(Arc::clone(&consensus)));
+    ///
+    /// False, and nothing changed, where that would be a step back from what was followed.
+    pub(crate) fn become_voter(self: &Arc<Self>, consensus: Arc<Consensus>) -> bool {
+        // Held until the watch says so too: the stream may still bring entries.
+        let mut held = self
+            .consensus
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let index = *consensus.applied().borrow();
+        if index < self.followed().index {
+            return false;
+        }
+        *held = Some(Arc::clone(&consensus));
+        self.applied.send_replace(index);
+        drop(held);
+        self.parts.send_modify(|parts| *parts += 1);
         self.take_standing(&consensus.standing().borrow());
-        self.applied.send_replace(*consensus.applied().borrow());
         self.pump(&consensus);
+        true
     }
 
     /// Follows the leader's stream from this state on.
@@ -134,6 +148,13 @@ impl RegistryHandle {
 
     /// A follower takes the leader's registry over; what was done offline is forgotten.
     pub(super) fn take_over(&self, state: State, index: u64) {
+        let part = self
+            .consensus
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if part.is_some() {
+            return;
+        }
         self.offline.store(false, Ordering::Release);
         self.replace(state, index);
     }
@@ -181,6 +202,14 @@ impl RegistryHandle {
 
     /// A follower applies what the leader streamed; `false` where something is missing between.
     pub(super) fn apply(&self, entries: &[(u64, Vec<Command>)]) -> bool {
+        // Held to the end: a voter's registry is moved by its own log alone.
+        let part = self
+            .consensus
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if part.is_some() {
+            return true;
+        }
         let mut followed = self
             .followed
             .write()

@@ -68,7 +68,7 @@ pub(crate) async fn take_part(
     let config = Config::single(path, start, voter);
     let consensus = open_log(&config, membership).await?;
     let leads = consensus.is_leader();
-    membership.registry.become_voter(Arc::new(consensus));
+    let _nothing_was_followed = membership.registry.become_voter(Arc::new(consensus));
     if leads {
         let mut standing = membership.registry.standing();
         let _late = timeout(DYING_LIMIT, standing.wait_for(|standing| standing.leads)).await;

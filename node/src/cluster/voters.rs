@@ -115,19 +115,21 @@ async fn take_over(node: &Arc<Node>, consensus: Arc<Consensus>) {
     loop {
         let followed = *registry.applied().borrow();
         let as_far = filled.wait_for(|index| *index > 0 && *index >= followed);
-        let Ok(index) = as_far.await.map(|index| *index) else {
+        if as_far.await.is_err() {
             return;
-        };
-        if index >= *registry.applied().borrow() {
+        }
+        let still = learner(node).is_some_and(|held| Arc::ptr_eq(&held, &consensus));
+        if !still {
+            return;
+        }
+        if registry.become_voter(Arc::clone(&consensus)) {
             break;
         }
+        // The stream was faster just now.
+        tokio::task::yield_now().await;
     }
-    let still = learner(node).is_some_and(|held| Arc::ptr_eq(&held, &consensus));
-    if still {
-        registry.become_voter(consensus);
-        set_learner(node, None);
-        tracing::info!("the registry is read from this node's own log");
-    }
+    set_learner(node, None);
+    tracing::info!("the registry is read from this node's own log");
 }
 
 /// Drops this node's log and the authority's key: it is no voter any more.
