@@ -156,6 +156,8 @@ pub struct JoinWishes {
 pub struct JoinedTo {
     /// Members that it may ask who leads, the leader first, and their addresses.
     pub known: Vec<(NodeId, String)>,
+    /// To a joiner of the same user and host: that the convention knows the user's secret too.
+    pub proof: Vec<u8>,
 }
 
 /// An actor to be started on another node than its creator's.

@@ -34,7 +34,7 @@ use crate::cluster::membership::{Membership, TakeUpFault};
 use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
 use crate::cluster::{lanes, leadership};
-use crate::cluster::{session, start};
+use crate::cluster::{same_user, session, start};
 use crate::directory::{
     Directory, NodeRecord, Settings, SettingsError, runtime_folder, socket_path, worker_socket_path,
 };
@@ -169,8 +169,11 @@ impl Agent {
         not_running(&directory)?;
         let incarnation = Incarnation(draw());
         let found = start::founds(&settings, options.found).await;
-        let identity = Identity::open(&state, found, stamp())?;
+        let mut identity = Identity::open(&state, found, stamp())?;
         let folder = runtime_folder()?;
+        if directory.is_private() {
+            identity.trust_user(same_user::secret(&folder)?);
+        }
         let tasks = TaskTracker::new();
         let is_taken = |port| answers(&socket_path(&folder, port));
         let taken_up = Membership::take_up(identity, incarnation, &settings, &tasks, is_taken);

@@ -186,7 +186,7 @@ pub(super) async fn admit(
         return Err(refusal);
     }
     membership.admission.table().remove(&KeyDigest(key.0));
-    let response = issue(membership, &request.certificate_request, wishes.node);
+    let response = issue(membership, request, wishes.node, key);
     response.inspect_err(|refusal| {
         tracing::error!(
             joiner = wishes.name,
@@ -215,7 +215,7 @@ fn judge(
     let token = request.token_id.as_deref();
     let secret = TokenSecret::from_bytes(&request.secret);
     if token == Some(same_user::TOKEN) {
-        let judged = same_user::judge(&membership.identity(), secret.as_ref());
+        let judged = same_user::judge(&membership.identity(), &request.secret, KeyHash(key.0));
         judged.map(|()| Entry::SameUser)?;
         return known(membership, wishes, key).map(|known| known.unwrap_or(Entry::SameUser));
     }
@@ -383,16 +383,32 @@ fn refusal_of(refused: &Refused) -> Refusal {
     Refusal::new(code, format!("{refused}; {step}"))
 }
 
-fn issue(membership: &Membership, request: &[u8], joiner: NodeId) -> Result<JoinResponse, Refusal> {
+fn issue(
+    membership: &Membership,
+    request: &JoinRequest,
+    joiner: NodeId,
+    key: KeyHash,
+) -> Result<JoinResponse, Refusal> {
     let identity = membership.identity();
     let authority = identity.authority().ok_or_else(no_authority)?;
     let certificate = authority
-        .issue(request, joiner, stamp())
+        .issue(&request.certificate_request, joiner, stamp())
         .map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
     let convention = authority.convention();
+    let proof = match (request.token_id.as_deref(), identity.user_secret()) {
+        (Some(same_user::TOKEN), Some(secret)) => {
+            let authority = authority.certificate().key_hash();
+            same_user::conventions(secret, authority, key).to_vec()
+        }
+        _ => Vec::new(),
+    };
     drop(identity);
     let known = known_voters(membership);
-    let document = encode(JoinedTo::NAME, JoinedTo::VERSION, &JoinedTo { known });
+    let document = encode(
+        JoinedTo::NAME,
+        JoinedTo::VERSION,
+        &JoinedTo { known, proof },
+    );
     Ok(JoinResponse {
         convention,
         node: joiner,

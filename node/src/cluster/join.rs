@@ -79,16 +79,21 @@ async fn once(node: &Arc<Node>) -> Result<(), Refused> {
         let address = reachable::dialled(leader);
         let remotes = resolve(&address).await;
         if remotes.is_empty() {
-            refused.get_or_insert(wait(format!(
-                "`{address}` (`convleader.cfg`) has no address"
-            )));
+            refused.get_or_insert_with(|| {
+                wait(format!("`{address}` (`convleader.cfg`) has no address"))
+            });
         }
         for remote in remotes {
             if reachable::is_own(remote, membership.address(), port) {
                 listed_itself = true;
                 continue;
             }
-            match ask(membership, remote, &proof).await {
+            let mut asked = ask(membership, remote, &proof).await;
+            if matches!(proof, Proof::SameUser(_)) && asked.as_ref().is_err_and(|(_, told)| *told) {
+                // A convention of Director directories lets its operator decide.
+                asked = ask(membership, remote, &Proof::Approval).await;
+            }
+            match asked {
                 Ok(()) => return Ok(()),
                 // One that decided says more than one that is not there.
                 Err((fault, decided)) if decided => refused = Some(fault),
@@ -144,7 +149,7 @@ async fn ask(
     let authority = connection
         .authority()
         .ok_or_else(|| broken(format!("`{remote}` shows no authority")))?;
-    let request = request(membership, proof).map_err(broken)?;
+    let request = request(membership, proof, authority).map_err(broken)?;
     let answer = connection.ask::<_, JoinResponse>(&request, ASK_LIMIT).await;
     let response = match answer {
         Ok(response) => response,
@@ -167,7 +172,12 @@ async fn ask(
     Ok(())
 }
 
-fn request(membership: &Membership, proof: &Proof) -> Result<JoinRequest, String> {
+fn request(
+    membership: &Membership,
+    proof: &Proof,
+    authority: KeyHash,
+) -> Result<JoinRequest, String> {
+    let own = membership.identity().key().hash();
     let wishes = JoinWishes {
         node: membership.me,
         name: membership.name.clone(),
@@ -176,7 +186,10 @@ fn request(membership: &Membership, proof: &Proof) -> Result<JoinRequest, String
     };
     let (token_id, secret) = match proof {
         Proof::Token(token) => (Some(token.id.to_string()), token.secret.bytes().to_vec()),
-        Proof::SameUser(secret) => (Some(same_user::TOKEN.to_owned()), secret.bytes().to_vec()),
+        Proof::SameUser(secret) => (
+            Some(same_user::TOKEN.to_owned()),
+            same_user::joiners(secret, authority, own).to_vec(),
+        ),
         Proof::Approval => (None, Vec::new()),
     };
     let key_request = membership.identity().key().request();

@@ -40,9 +40,12 @@ struct Inner {
     // Held for a look-up or an insertion only.
     live: Mutex<HashMap<(NodeId, Alpn), Connection>>,
     came: watch::Sender<u64>,
-    dialling: Mutex<HashMap<(NodeId, Alpn), Arc<tokio::sync::Mutex<()>>>>,
+    dialling: Mutex<HashMap<(NodeId, Alpn), Turn>>,
     dialled: mpsc::UnboundedSender<Connection>,
 }
+
+/// Who dials a member first; others wait for what comes of it.
+type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// A request to another member without an answer.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -21,7 +21,7 @@ pub(super) fn address(settings: &Settings, listen: Option<IpAddr>, port: u16) ->
     let ip = specific
         .or_else(towards_leader)
         .or_else(|| local_towards(ANYWHERE))
-        .unwrap_or(Ipv4Addr::LOCALHOST.into());
+        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     SocketAddr::new(ip, port).to_string()
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Only conventions founded without a Director directory take it: there, programs of one user start
 //! nodes through the API, and nobody makes tokens for them. The file lies in the user's runtime
-//! folder and only the user can read it.
+//! folder and only the user can read it. The secret itself never goes over the network: each side
+//! proves that it knows it, for this authority and this joiner's key alone.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -10,24 +11,49 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use protocol::wire::{Refusal, RefusalCode};
-use transport::token::TokenSecret;
+use sha2::{Digest, Sha256};
+use transport::identity::KeyHash;
+use transport::token::{SecretHash, TokenSecret};
 
 use super::identity::Identity;
 
 /// Stands in for a token's id.
 pub(super) const TOKEN: &str = "user";
 
-/// Whether this secret is the user's, and the convention one that takes it.
-pub(super) fn judge(identity: &Identity, secret: Option<&TokenSecret>) -> Result<(), Refusal> {
-    let own = identity.user_secret();
-    match own.zip(secret) {
-        Some((own, shown)) if own == shown => Ok(()),
+/// Whether a joiner with this key has proven to know the user's secret, and the convention is one
+/// that takes it.
+pub(super) fn judge(identity: &Identity, shown: &[u8], joiner: KeyHash) -> Result<(), Refusal> {
+    let wanted = identity.user_secret().zip(identity.authority_key());
+    let wanted = wanted.map(|(secret, authority)| joiners(secret, authority, joiner));
+    // Compared in the same time for all.
+    match (wanted.map(SecretHash), <[u8; 32]>::try_from(shown)) {
+        (Some(wanted), Ok(shown)) if wanted == SecretHash(shown) => Ok(()),
         _ => Err(Refusal::new(
             RefusalCode::TokenUnknown,
             "this convention lets no nodes in for their user alone; write a token of `cluster \
              invite` into `convtoken.cfg`",
         )),
     }
+}
+
+/// What a joiner shows: it knows the secret, and means this authority and its own key. A stranger
+/// in between has another authority, for which the proof is worth nothing elsewhere.
+pub(super) fn joiners(secret: &TokenSecret, authority: KeyHash, joiner: KeyHash) -> [u8; 32] {
+    proof(b"director user joins", secret, authority, joiner)
+}
+
+/// What the convention shows to the joiner: it knows the secret as well.
+pub(super) fn conventions(secret: &TokenSecret, authority: KeyHash, joiner: KeyHash) -> [u8; 32] {
+    proof(b"director user is in", secret, authority, joiner)
+}
+
+fn proof(who: &[u8; 19], secret: &TokenSecret, authority: KeyHash, joiner: KeyHash) -> [u8; 32] {
+    let digest = Sha256::new()
+        .chain_update(who)
+        .chain_update(secret.bytes())
+        .chain_update(authority.0)
+        .chain_update(joiner.0);
+    digest.finalize().into()
 }
 
 /// The user's secret in this folder, drawn if there is none yet.

@@ -156,6 +156,9 @@ def _fresh_directory(port: int, capabilities: Dict[str, Any]) -> str:
         "adminport.cfg": "%d\n" % port,
         "othercaps.cfg": _capabilities_text(capabilities),
     }
+    if "Convention Address.IPv4" not in capabilities:
+        # Nobody else is to reach it.
+        files["listen.cfg"] = "127.0.0.1\n"
     if sys.executable:
         files["python.cfg"] = sys.executable + "\n"
     logging = log_definitions.text()

@@ -152,6 +152,32 @@ async fn a_node_without_a_token_waits_until_its_key_is_approved() {
     founder.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_one_user_without_director_directories_need_no_token() {
+    let private = [("private", "made for a test")];
+    let founder = Host::start(tempfile::tempdir().unwrap(), &private).await;
+    let address = founder.address();
+    let settings = [private[0], ("convleader.cfg", address.as_str())];
+    let member = Host::start(tempfile::tempdir().unwrap(), &settings).await;
+    member.until(Host::is_member).await;
+    let known = founder.member_of(&member).unwrap();
+    assert_eq!(known.admission.by, "approved by being of the same user");
+
+    // A convention with a Director directory has its operator decide.
+    let with_directory = Host::found("a").await;
+    let address = with_directory.address();
+    let settings = [private[0], ("convleader.cfg", address.as_str())];
+    let other = Host::start(tempfile::tempdir().unwrap(), &settings).await;
+    assert!(
+        other.trouble().starts_with("waiting for approval"),
+        "{}",
+        other.trouble()
+    );
+    for host in [other, with_directory, member, founder] {
+        host.stop().await;
+    }
+}
+
 /// An endpoint of a stranger that trusts our authority, with a certificate of its own making.
 fn stranger(ours: &Host, convention: ConventionId) -> Endpoint {
     let identity = ours.node.membership.credentials.current().unwrap();
