@@ -529,7 +529,6 @@ const TOLD_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use protocol::registry::Token;
-    use transport::token::JoinToken;
 
     use super::*;
 
