@@ -94,10 +94,18 @@ fn foreground(context: &Context, found: bool) -> Outcome {
 fn report(context: &Context, started: Started) -> Outcome {
     let Started { mut online, fresh } = started;
     let (record, refreshed) = match fresh {
-        Some(record) => (
-            record,
-            Some(refresh(context, &mut online, Reach::OnDemand)?),
-        ),
+        Some(record) => {
+            let status = online.status()?;
+            let refreshed = if status.index == 0 {
+                // It belongs to no convention yet: nothing can be loaded.
+                let warnings = status.warnings.iter();
+                warnings.for_each(|warning| context.printer.warning(warning));
+                Refreshed::default()
+            } else {
+                refresh(context, &mut online, Reach::OnDemand)?
+            };
+            (record, Some(refreshed))
+        }
         None => {
             let status = online.status()?;
             (online.record(&status), None)
