@@ -10,10 +10,10 @@ use crate::demo::{self, Account};
 use crate::printer::Report;
 use crate::{Exit, Failure};
 
-/// Shows the main job: pack, load, update, roll back and survive a kill, under clients that ask
-/// without pause
+/// Shows the main job on three nodes: pack, load, update, roll back, and survive the leader's kill
+/// in the middle of an update, under clients that ask without pause
 ///
-/// Everything happens in a temporary directory with a node of its own; nothing is left behind.
+/// Everything happens in a temporary directory with nodes of its own; nothing is left behind.
 /// Ends with 1 when a request had no outcome, was handled twice, or was unknown although its node
 /// was not killed.
 #[derive(Debug, Parser)]
@@ -35,7 +35,7 @@ pub(super) fn run(_args: &Args, context: &Context) -> Outcome {
 impl Report for Account {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let row = |out: &mut dyn Write, what: &str, count: String, remark: &str| {
-            let line = format!("  {what:<26} {count:>9}  {remark}");
+            let line = format!("  {what:<27} {count:>9}  {remark}");
             writeln!(out, "{}", line.trim_end())
         };
         writeln!(out)?;
@@ -86,7 +86,7 @@ impl Report for Account {
         let gaps = [
             ("longest gap, update", self.gap_update_ms),
             ("longest gap, rollback", self.gap_rollback_ms),
-            ("longest gap, kill", self.gap_kill_ms),
+            ("longest gap, leader killed", self.gap_kill_ms),
         ];
         for (what, gap_ms) in gaps {
             row(out, what, format!("{gap_ms} ms"), "between two answers")?;

@@ -35,6 +35,7 @@ pub(super) enum End {
 pub(super) enum Event {
     Update,
     Rollback,
+    /// An update in the middle of which the leader is killed.
     Kill,
 }
 
@@ -146,9 +147,8 @@ fn may_answer(entry: &Entry, happened: &[Happened]) -> Vec<&'static str> {
     let mut versions = vec!["1.0"];
     for event in happened {
         let next = match event.what {
-            Event::Update => "2.0",
+            Event::Update | Event::Kill => "2.0",
             Event::Rollback => "1.0",
-            Event::Kill => continue,
         };
         if entry.sent >= event.ended {
             versions = vec![next];

@@ -29,7 +29,7 @@ impl Clients {
     /// Starts them on a thread of their own.
     pub(super) fn begin(
         count: usize,
-        find: impl Fn() -> Option<PathBuf> + Send + Clone + 'static,
+        find: impl Fn(usize) -> Option<PathBuf> + Send + Clone + 'static,
     ) -> Result<Self> {
         let (begun, stop) = (Instant::now(), CancellationToken::new());
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -65,13 +65,14 @@ fn ask_all(
     count: usize,
     begun: Instant,
     stop: &CancellationToken,
-    find: &(impl Fn() -> Option<PathBuf> + Send + Clone + 'static),
+    find: &(impl Fn(usize) -> Option<PathBuf> + Send + Clone + 'static),
 ) -> Vec<Entry> {
     let next = Arc::new(AtomicU64::new(1));
     runtime.block_on(async {
         let mut tasks = JoinSet::new();
-        for _ in 0..count {
+        for index in 0..count {
             let asker = Asker {
+                index,
                 begun,
                 stop: stop.clone(),
                 next: Arc::clone(&next),
@@ -84,6 +85,7 @@ fn ask_all(
 }
 
 struct Asker {
+    index: usize,
     begun: Instant,
     stop: CancellationToken,
     next: Arc<AtomicU64>,
@@ -91,9 +93,9 @@ struct Asker {
 }
 
 impl Asker {
-    async fn ask_on(mut self, find: impl Fn() -> Option<PathBuf>) -> Vec<Entry> {
+    async fn ask_on(mut self, find: impl Fn(usize) -> Option<PathBuf>) -> Vec<Entry> {
         while !self.stop.is_cancelled() {
-            let connected = match find() {
+            let connected = match find(self.index) {
                 Some(socket) => Client::connect(&socket).await.ok(),
                 None => None,
             };
