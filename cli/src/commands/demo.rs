@@ -35,7 +35,7 @@ pub(super) fn run(_args: &Args, context: &Context) -> Outcome {
 impl Report for Account {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
         let row = |out: &mut dyn Write, what: &str, count: String, remark: &str| {
-            let line = format!("  {what:<27} {count:>9}  {remark}");
+            let line = format!("  {what:<30} {count:>9}  {remark}");
             writeln!(out, "{}", line.trim_end())
         };
         writeln!(out)?;
