@@ -131,9 +131,14 @@ impl Lease {
     }
 }
 
-/// A leader that lost its majority noticed it within an election's time of the lease that the next
-/// leader grants; this is that lease without that time.
-const AFTER_LEADING: Duration = Duration::from_secs(5);
+/// What a leader that lost its majority has left, to find the next one. It noticed the loss within
+/// the longest election; the next leader counts on both together being over soon
+/// (`FORMER_LEADER`).
+const AFTER_LEADING: Duration = Duration::from_millis(500);
+
+/// How long after its election a leader reckons with the lease of the one before that has no
+/// session with it: its longest election and what it has left then, and a margin.
+pub(crate) const FORMER_LEADER: Duration = Duration::from_millis(1_500);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use leader::Consensus;
 use leader::reconcile::Director;
-use protocol::SourceHash;
+use protocol::{NodeId, SourceHash};
 
 use super::creation::Fits;
 use super::fleet::ClusterFleet;
@@ -38,6 +38,14 @@ pub(crate) struct Mutual {
     /// Whether this node has left for good and is to forget itself at its stop.
     pub(crate) leaves: AtomicBool,
     leaderless: Mutex<Option<Instant>>,
+    lead: Mutex<Lead>,
+}
+
+/// Who led last, and since when this node does.
+#[derive(Debug, Default, Clone, Copy)]
+struct Lead {
+    former: Option<NodeId>,
+    since: Option<Instant>,
 }
 
 impl Mutual {
@@ -55,6 +63,23 @@ impl Mutual {
         *since
     }
 
+    /// Notes who leads: another node, or this one from now.
+    pub(crate) fn note_lead(&self, leader: Option<NodeId>, leads: bool) {
+        let mut lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
+        if leads {
+            lead.since.get_or_insert_with(Instant::now);
+        } else {
+            lead.since = None;
+            lead.former = leader.or(lead.former);
+        }
+    }
+
+    /// Whether this member led before this node does, and since when this one does.
+    pub(crate) fn led_before(&self, member: NodeId) -> Option<Instant> {
+        let lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
+        lead.since.filter(|_| lead.former == Some(member))
+    }
+
     /// Since when no leader is known.
     pub(crate) fn leaderless(&self) -> Option<Instant> {
         *self
@@ -70,7 +95,7 @@ impl Node {
         &self,
         hash: SourceHash,
         bytes: Option<u64>,
-        holders: &[protocol::NodeId],
+        holders: &[NodeId],
     ) -> Result<Held, HoldFault> {
         let others: Vec<_> = holders.iter().copied().filter(|n| *n != self.id).collect();
         let peers = &self.membership.peers;

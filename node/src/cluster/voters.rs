@@ -168,11 +168,21 @@ pub(crate) async fn keep(node: &Arc<Node>, fleet: &ClusterFleet) {
     let mut applied = node.membership.registry.applied();
     loop {
         applied.borrow_and_update();
+        take_reports(node);
         if let Err(reason) = improve(node, fleet).await {
             tracing::info!(reason, "the voters stay as they are for now");
         }
         repair(node, fleet).await;
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What members said with their heartbeats of the packages that they hold.
+fn take_reports(node: &Node) {
+    let reports = node.membership.sessions.reports();
+    for (member, report) in reports.iter().filter(|(_, report)| report.heard.is_some()) {
+        let holdings = &node.mutual.holdings;
+        holdings.reported(*member, &report.held, &report.distrusted, report.actors);
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::distribution::Distribution;
+use super::lease::FORMER_LEADER;
 use super::peers::PeerFault;
 use super::steps::{self, failure, step_number};
 use crate::agent::fleet::LocalFleet;
@@ -123,6 +124,23 @@ impl ClusterFleet {
             if applied.changed().await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Resolves when a member that led before this node must know that it has no lease: it lost
+    /// its majority before this node was elected, and has no session here.
+    async fn without_lease(&self, member: NodeId) {
+        let Some(since) = self.node.mutual.led_before(member) else {
+            return std::future::pending().await;
+        };
+        let over = tokio::time::Instant::from_std(since + FORMER_LEADER);
+        tokio::time::sleep_until(over).await;
+        let reports = self.node.membership.sessions.reports();
+        if reports
+            .get(&member)
+            .is_some_and(|report| report.heard.is_some())
+        {
+            std::future::pending().await
         }
     }
 
@@ -237,8 +255,21 @@ impl Fleet for ClusterFleet {
     }
 
     async fn applied(&self, index: u64) {
-        let elsewhere = self.everywhere(Step::Applied { index });
-        tokio::join!(self.local.applied(index), elsewhere);
+        let mut steps = JoinSet::new();
+        for member in self.others() {
+            let fleet = self.clone();
+            steps.spawn(async move {
+                let applied = fleet.step(member, Step::Applied { index });
+                tokio::select! {
+                    _done_or_lost = applied => {}
+                    () = fleet.without_lease(member) => {
+                        tracing::info!(%member, "the former leader has no lease any more");
+                    }
+                }
+            });
+        }
+        self.local.applied(index).await;
+        while steps.join_next().await.is_some() {}
     }
 
     async fn deliver(&self, node: NodeId, key: StepKey, literal: &str) -> Result<(), Lost> {
