@@ -211,10 +211,19 @@ impl ClusterFleet {
 
     /// Those known to hold a package, this node last.
     pub(super) fn holders(&self, source: SourceHash) -> Vec<NodeId> {
-        let mut holders = self.node.mutual.holdings.holders(source);
+        let mut holders = self.live_holders(source);
         holders.retain(|member| *member != self.node.id);
         holders.truncate(HOLDERS_NAMED);
         holders.push(self.node.id);
+        holders
+    }
+
+    /// Those known to hold a package that are up, as far as is known.
+    fn live_holders(&self, source: SourceHash) -> Vec<NodeId> {
+        let mut holders = self.node.mutual.holdings.holders(source);
+        let others = self.others();
+        let me = self.node.id;
+        holders.retain(|member| *member == me || others.contains(member));
         holders
     }
 
@@ -224,7 +233,7 @@ impl ClusterFleet {
         spreads.retain(|hash, spread| *hash == source || Arc::strong_count(spread) > 1);
         let fresh = || {
             let me = self.node.id;
-            let holders = self.node.mutual.holdings.holders(source);
+            let holders = self.live_holders(source);
             Arc::new(Spread {
                 distribution: Mutex::new(Distribution::new(me, holders.into_iter().chain([me]))),
                 room: Notify::new(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use protocol::NodeId;
 use protocol::wire::RefusalCode;
 use rand::Rng;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use transport::Connection;
 use transport::bulk::{GetFault, Providers, PullFault};
 
@@ -19,6 +19,9 @@ use super::Pull;
 
 /// Failures after which a holder is not asked again.
 const STRIKES_MAX: u32 = 3;
+
+/// How long a holder may take to be reached before another is asked: it may be dead.
+const DIAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long only busy holders are waited for.
 const BUSY_LIMIT: Duration = Duration::from_secs(120);
@@ -131,7 +134,8 @@ impl<D: Dial> Providers for Line<'_, D> {
                     continue;
                 }
             };
-            match self.dial.dial(node).await {
+            let dialled = timeout(DIAL_LIMIT, self.dial.dial(node)).await;
+            match dialled.unwrap_or_else(|_elapsed| Err("it does not answer".to_owned())) {
                 Ok(connection) => {
                     self.asked = Some(node);
                     return Some(connection);
