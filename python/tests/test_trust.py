@@ -192,6 +192,63 @@ def test_what_is_foreign_stays_foreign_inside_an_envelope():
         assert "basename" in reader.read(head, body).poisonMessage
 
 
+def own_thing(tmp_path, monkeypatch, name):
+    """A class of a source in this folder, by the name of its module, and the source's rule."""
+    (tmp_path / (name + ".py")).write_text("class Own:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return __import__(name).Own, trust.Rule((), str(tmp_path))
+
+
+def test_another_node_sends_built_in_types_and_the_classes_of_the_same_source(
+    tmp_path, monkeypatch
+):
+    own, rule = own_thing(tmp_path, monkeypatch, "remotethings")
+    source, remote = b"s" * 32, wire.REMOTE
+    reader = reading.Reader(HERE._key, 1, source, rule)
+    assert isinstance(reader.read(header(source, 2, flags=remote), pickle.dumps(own(), 5)), own)
+    data = pickle.dumps([1, HERE], 5)
+    for other in (source, b"o" * 32, wire.NO_SOURCE):
+        assert reader.read(header(other, flags=remote), data) == [1, HERE]
+    for other in (b"o" * 32, wire.NO_SOURCE):
+        with pytest.raises(trust.Refused, match="remotethings.Own"):
+            reader.read(header(other, flags=remote), pickle.dumps(own(), 5))
+    # It may say that it is this node and this source: it calls nothing here all the same.
+    with pytest.raises(trust.Refused, match="basename"):
+        payload = pickle.dumps(Calls(os.path.basename, "/a/b"), 5)
+        reader.read(header(source, flags=remote), payload)
+
+
+def test_a_clients_own_classes_do_not_pass_from_another_node(tmp_path, monkeypatch):
+    own, rule = own_thing(tmp_path, monkeypatch, "clientthings")
+    reader = reading.Reader(HERE._key, 1, wire.NO_SOURCE, rule)
+    payload = pickle.dumps(own(), 5)
+    assert isinstance(reader.read(header(wire.NO_SOURCE), payload), own)
+    with pytest.raises(trust.Refused, match="clientthings.Own"):
+        reader.read(header(wire.NO_SOURCE, flags=wire.REMOTE), payload)
+
+
+def test_what_came_from_another_node_stays_so_inside_an_envelope():
+    payload = pickle.dumps(Calls(os.path.basename, "/a/b"), 5)
+    told = b'{"system":"poison_message","details":"why"}'
+    node = address.allot(1, 1)._key
+    for source in (b"s" * 32, wire.NO_SOURCE):
+        reader = reading.Reader(HERE._key, 1, source, trust.Rule())
+        for sender, outer, inner in ((None, 64, 0), (None, 0, 64), (node, 64, 0), (node, 0, 64)):
+            frame = (108 + len(payload), *header(source, flags=inner)[1:])
+            body = wire.envelope(told, frame, payload)
+            head = header(source, sender=sender, kind=wire.ENVELOPE_PAYLOAD, flags=outer)
+            assert "basename" in reader.read(head, body).poisonMessage
+
+
+def test_a_stranger_on_another_node_is_both():
+    source = b"s" * 32
+    reader = reading.Reader(HERE._key, 1, source, trust.Rule())
+    payload = pickle.dumps(ChildActorExited(HERE), 5)
+    assert reader.read(header(b"o" * 32, flags=wire.REMOTE), payload) == ChildActorExited(HERE)
+    with pytest.raises(trust.Refused, match="ChildActorExited"):
+        reader.read(header(b"o" * 32, flags=wire.REMOTE | wire.FOREIGN), payload)
+
+
 def test_a_module_that_the_operator_allows_lends_nothing_that_it_imported(tmp_path, monkeypatch):
     text = "import os\nfrom subprocess import Popen\n\nclass Own:\n    class Inner:\n        pass\n"
     (tmp_path / "allowedthings.py").write_text(text)

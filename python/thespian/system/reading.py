@@ -45,9 +45,13 @@ class Reader:
         """The message in a frame; raises trust.Refused, or whatever reading it raises."""
         kind = header[wire.PAYLOAD_KIND]
         if kind == wire.PICKLE:
-            if header[wire.FLAGS] & wire.FOREIGN:
+            flags = header[wire.FLAGS]
+            if flags & wire.FOREIGN:
                 same = self._same_source(header)
                 return self._rule.loads(payload, same, stranger=not same)
+            if flags & wire.REMOTE:
+                # What else it says of where it was written, another node has said.
+                return self._rule.loads(payload, self._same_source(header))
             if header[wire.SOURCE] == self._source and header[10] == self._incarnation:
                 return _loads(payload)
             return self._rule.loads(payload, self._same_source(header))
@@ -83,8 +87,8 @@ class Reader:
         if outer[wire.SENDER] not in self._node:
             inner = inner[: wire.SOURCE] + (outer[wire.SOURCE],) + inner[wire.TRACE :]
             inner = inner[:10] + (outer[wire.INCARNATION],) + inner[11:]
-        # What came from a stranger stays a stranger's, whoever passes it on.
-        flags = inner[wire.FLAGS] | (outer[wire.FLAGS] & wire.FOREIGN)
+        # What came from a stranger or another node stays so, whoever passes it on.
+        flags = inner[wire.FLAGS] | (outer[wire.FLAGS] & (wire.FOREIGN | wire.REMOTE))
         inner = inner[: wire.FLAGS] + (flags,) + inner[wire.PAYLOAD_KIND :]
         try:
             return self.read(inner, body)

@@ -33,8 +33,8 @@ class Refused(Exception):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            "the class `%s` may not be unpickled from another source: send built-in data types, "
-            "or allow it in `pickle.cfg`" % name
+            "the class `%s` may not be unpickled from another source or node: send built-in data "
+            "types, or allow it in `pickle.cfg`" % name
         )
         self.name = name
 
