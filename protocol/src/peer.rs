@@ -267,10 +267,21 @@ pub enum Step {
         /// How often the convention was recovered.
         recoveries: u64,
         /// Key of the convention's authority, PEM.
-        authority: String,
+        authority: SecretText,
     },
     /// Be no voter any more: drop the log and the CA key.
     CloseLog,
+}
+
+/// A text that nobody may find in a log.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(pub String);
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretText(..)")
+    }
 }
 
 /// How a [`Step`] ended.
@@ -389,4 +400,24 @@ shapes! {
     SessionDown => "session down", 1;
     JoinWishes => "join wishes", 1;
     JoinedTo => "joined to", 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authoritys_key_is_in_no_log() {
+        let step = Step::OpenLog {
+            raft: 2,
+            recoveries: 0,
+            authority: SecretText("-----BEGIN PRIVATE KEY-----".to_owned()),
+        };
+        let request = PeerRequest::Step { term: 1, step };
+        let shown = format!("{request:?}");
+        assert!(
+            shown.contains("OpenLog") && !shown.contains("PRIVATE"),
+            "{shown}"
+        );
+    }
 }

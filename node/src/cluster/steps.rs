@@ -201,7 +201,7 @@ async fn carry_out(node: &Arc<Node>, local: &LocalFleet, from: NodeId, step: Ste
             raft,
             recoveries,
             authority,
-        } => ended(voters::open_log(node, raft, recoveries, &authority).await),
+        } => ended(voters::open_log(node, raft, recoveries, &authority.0).await),
         Step::CloseLog => ended(voters::close_log(node).await),
     }
 }

@@ -14,7 +14,7 @@ use leader::reconcile::Replica;
 use leader::{Config, Consensus, Identity, RaftId, Start, Voter};
 use protocol::NodeId;
 use protocol::control::ActorFailure;
-use protocol::peer::{PeerResponse, Step, StepOutcome};
+use protocol::peer::{PeerResponse, SecretText, Step, StepOutcome};
 use protocol::registry::{Command, Member, MemberCommand, MemberState, Outcome, State};
 use protocol::wire::{Refusal, RefusalCode};
 
@@ -354,7 +354,7 @@ async fn begin(
     let step = Step::OpenLog {
         raft,
         recoveries,
-        authority: authority.to_string(),
+        authority: SecretText(authority.to_string()),
     };
     match fleet.step(member, step).await {
         Ok(StepOutcome::Done) => {}

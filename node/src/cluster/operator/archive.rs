@@ -97,7 +97,7 @@ pub(crate) fn write(
             path: path.to_owned(),
             cause,
         })?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let file = NamedTempFile::new_in(folder).map_err(io)?;
     let mut out = Summed::new(BufWriter::new(file));
     let length = u32::try_from(encoded.len()).map_err(|_too_long| ArchiveError::Damaged {
