@@ -116,6 +116,11 @@ NODE = os.environ.get('NODE', '?')
 
 
 class Clerk(ActorTypeDispatcher):
+    @staticmethod
+    def actorSystemCapabilityCheck(capabilities, requirements):
+        wanted = requirements or {}
+        return all(capabilities.get(name) == value for name, value in wanted.items())
+
     def receiveMsg_str(self, message, sender):
         self.send(sender, (message, VERSION, NODE))
 
