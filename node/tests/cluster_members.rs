@@ -14,7 +14,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use node::agent::Patience;
-use protocol::control::{ClusterRequest, ClusterResponse, Request, Response};
+use node::client::ClientError;
+use protocol::RequestId;
+use protocol::control::{
+    ClusterRequest, ClusterResponse, ErrorCode, Reach, Request, RequestError, Response,
+};
 use tempfile::TempDir;
 
 #[path = "agent/app.rs"]
@@ -134,6 +138,26 @@ async fn convention(members: u32) -> Vec<Member> {
     all
 }
 
+/// A load that every eligible member pulls and verifies before the switch.
+async fn load_everywhere(at: &Member, app: &App) -> (Result<Response, RequestError>, RequestId) {
+    let mut request = at.host.load_request(app);
+    let Request::Load {
+        request: id, reach, ..
+    } = &mut request
+    else {
+        panic!("a load");
+    };
+    *reach = Reach::Everywhere;
+    let id = *id;
+    let mut client = at.host.client().await;
+    let answer = client.upload(&app.package(), request, |_bytes| ()).await;
+    let answer = answer.map_err(|error| match error {
+        ClientError::Refused(error) => error,
+        other => panic!("{other}"),
+    });
+    (answer, id)
+}
+
 /// Waits until so many vote.
 async fn voters(at: &Member, wanted: usize) {
     until("the voters are as many as wanted", async || {
@@ -218,6 +242,59 @@ async fn without_its_leader_a_convention_of_three_goes_on() {
     })
     .await;
     voters(&a, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_everywhere_says_of_each_member_how_far_it_is() {
+    let mut all = convention(2).await;
+    // A member without the key stores, and never runs.
+    let c = all.pop().unwrap();
+    let folder = c.kill().await;
+    std::fs::remove_file(folder.path().join("test_tls.key")).unwrap();
+    let c = Member::start(folder);
+    let b = all.pop().unwrap();
+    let a = all.pop().unwrap();
+    until("the member is up again", async || {
+        let (loaded, id) = load_everywhere(&b, &App::new("1.0")).await;
+        loaded.unwrap();
+        let progress = ClusterRequest::Progress { request: id };
+        let progress = a.host.request(Request::Cluster(progress)).await.unwrap();
+        let Response::Cluster(ClusterResponse::Progress { members }) = progress else {
+            panic!("{progress:?}");
+        };
+        let states: Vec<_> = members.iter().map(|m| (&*m.name, &*m.state)).collect();
+        let done = [
+            ("a", "verified"),
+            ("b", "verified"),
+            ("c", "not trusted here"),
+        ];
+        let again = states != done;
+        if again {
+            b.host.unload(&App::new("1.0"), true).await.unwrap();
+        }
+        !again
+    })
+    .await;
+    let only_c = App::new("1.1").tli(&on("c"));
+    let refused = a.host.load(&only_c).await.unwrap_err();
+    assert!(refused.message.contains("trust"), "{refused:?}");
+    assert_eq!(c.version().await.unwrap(), "'1.0'");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minority_refuses_loads_and_says_why() {
+    let mut all = convention(2).await;
+    voters(&all[0], 3).await;
+    let c = all.pop().unwrap();
+    for member in all {
+        member.kill().await;
+    }
+    let refused = c.host.load(&App::new("1.0")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unavailable, "{refused:?}");
+    assert!(
+        refused.message.contains("leader cannot be reached"),
+        "{refused:?}"
+    );
 }
 
 /// An actor that has a child made where its capability is, and counts how often it is told that

@@ -33,6 +33,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Answers remembered.
 const FITS_KEPT: usize = 4_096;
 
+/// Actors created elsewhere that are remembered.
+const ELSEWHERE_KEPT: usize = 65_536;
+
 /// Members that are tried.
 const TRIED_MAX: usize = 5;
 
@@ -263,6 +266,10 @@ async fn moved(node: &Arc<Node>, birth: &Birth, member: NodeId) {
     {
         let elsewhere = node.mutual.fits.elsewhere.lock();
         let mut elsewhere = elsewhere.unwrap_or_else(PoisonError::into_inner);
+        // Others are asked about those that are forgotten.
+        if elsewhere.len() >= ELSEWHERE_KEPT {
+            elsewhere.clear();
+        }
         elsewhere.insert(actor, member);
     }
     let source = match &birth.origin {
