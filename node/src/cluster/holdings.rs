@@ -60,6 +60,11 @@ impl Holdings {
         }
     }
 
+    /// Nobody is known to hold this package.
+    pub(crate) fn forget_source(&self, hash: SourceHash) {
+        lock(&self.known).remove(&hash);
+    }
+
     /// A member was lost: nothing of what is known of it counts.
     pub(crate) fn forget(&self, node: NodeId) {
         for nodes in lock(&self.known).values_mut() {

@@ -31,7 +31,12 @@ impl ClusterFleet {
         let here = here.map_err(|fault| failure(fault.to_string()))?;
         let me = self.node.id;
         let holdings = &self.node.mutual.holdings;
-        holdings.holds(me, source, here.distrust);
+        let known = |state: &protocol::registry::State| state.sources.contains_key(&source);
+        if !self.node.replica.read(known) {
+            // What members held of a load before is cleared away with it.
+            holdings.forget_source(source);
+        }
+        holdings.holds(me, source, here.distrust.clone());
         if origin != me && holdings.judgement(origin, source).is_none() {
             // It verified the package before it sent the order.
             holdings.holds(origin, source, None);
@@ -41,6 +46,9 @@ impl ClusterFleet {
             Reach::OnDemand => BTreeSet::new(),
             Reach::Everywhere | Reach::Partial => {
                 self.list_all(request);
+                let (state, distrust) = (state_of(&here.distrust), here.distrust.as_deref());
+                let name = self.name(me);
+                holdings.proceed(request, &name, state, distrust.unwrap_or_default());
                 self.node
                     .replica
                     .read(placement::eligible)
@@ -180,7 +188,10 @@ impl ClusterFleet {
             return Ok(None);
         }
         let spread = self.spread(source);
-        let holders = spread.place(known.is_some()).await;
+        let holders = match known {
+            Some(_) => self.holders(source),
+            None => spread.place().await,
+        };
         proceed("pulling", "");
         let step = Step::Hold {
             hash: source,
@@ -248,16 +259,13 @@ impl ClusterFleet {
 }
 
 impl Spread {
-    /// Whom a member is to ask; waits until one of them has room, unless it has the package.
-    async fn place(&self, has_it: bool) -> Vec<NodeId> {
+    /// Whom a member is to ask; waits until one of them has room.
+    async fn place(&self) -> Vec<NodeId> {
         loop {
             let room = self.room.notified();
             let begun = {
                 let distribution = self.distribution.lock();
                 let mut distribution = distribution.unwrap_or_else(PoisonError::into_inner);
-                if has_it {
-                    return Vec::new();
-                }
                 distribution.begin()
             };
             match begun {
