@@ -67,6 +67,7 @@ impl Node {
             return;
         }
         self.sources.forget(&self.hosting, hash).await;
+        self.packages.forget(hash);
         let store = self.store.clone();
         let removed = tokio::task::spawn_blocking(move || store.remove(hash)).await;
         if let Ok(Err(error)) = removed {

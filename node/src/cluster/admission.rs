@@ -470,39 +470,6 @@ pub(super) fn renew(
     })
 }
 
-/// Makes a join token; the text with its secret is for the operator alone.
-///
-/// # Errors
-/// What the registry, or a lack of randomness, says.
-pub(crate) async fn invite(
-    node: &Arc<Node>,
-    uses: u32,
-    ttl: Duration,
-    by: &str,
-) -> Result<(String, JoinToken), Refusal> {
-    serve::must_lead(node)?;
-    let membership = &node.membership;
-    let authority = membership.identity().authority_key();
-    let authority = authority.ok_or_else(no_authority)?;
-    let token = JoinToken::draw(authority)
-        .map_err(|error| Refusal::new(RefusalCode::Busy, error.to_string()))?;
-    let now = stamp();
-    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-    let issue = Command::Member(MemberCommand::Issue {
-        id: token.id.to_string(),
-        secret: KeyDigest(token.secret.hash().0),
-        uses,
-        expires: Stamp(now.0.saturating_add(ttl_ms)),
-        by: by.to_owned(),
-        stamp: now,
-    });
-    match membership.registry.propose(issue).await {
-        Ok((_, Outcome::Refused(refused))) => Err(refusal_of(&refused)),
-        Ok(_) => Ok((token.reveal(), token)),
-        Err(failure) => Err(Refusal::new(RefusalCode::Unknown, failure.to_string())),
-    }
-}
-
 fn no_authority() -> Refusal {
     let text = "this node does not hold the key of the convention's authority; ask the leader";
     Refusal::new(RefusalCode::NotLeader, text)

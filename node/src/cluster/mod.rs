@@ -2,11 +2,10 @@
 //!
 //! Read in this order: `membership` (what all share), `start` (taking part), `identity`, `endpoint`
 //! (the port and who passes), `peers` (asking others), `serve` (being asked), `registry` and
-//! `standing` (what this node knows), `join` and `admission`, `session` and `sessions` with `lease`;
+//! `standing` (what this node knows), `join`, `admission`, `session` and `sessions` with `lease`;
 //! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
 //! `packages` with `distribution` and `holdings`, `lanes`, `creation`; `mutual` is what these keep.
 
-#![allow(dead_code, reason = "its users are being written")]
 
 pub(crate) mod membership;
 pub(crate) mod start;

@@ -347,11 +347,6 @@ impl Peers {
         }
     }
 
-    /// The node's own endpoint.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.0.endpoint
-    }
-
     /// Where others reach this node.
     pub(crate) fn address(&self) -> &str {
         &self.0.address

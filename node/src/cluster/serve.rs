@@ -143,15 +143,6 @@ pub(crate) fn must_lead(node: &Node) -> Result<(), Refusal> {
     Err(Refusal::new(RefusalCode::NotLeader, text))
 }
 
-async fn raft(node: &Node, message: &[u8]) -> Result<PeerResponse, Refusal> {
-    let refused = |text: String| Refusal::new(RefusalCode::BadRequest, text);
-    let consensus = node.membership.registry.consensus();
-    let consensus = consensus.ok_or_else(|| refused("this node is no voter".to_owned()))?;
-    let answer = consensus.answer(message).await;
-    let message = answer.map_err(|fault| refused(peers::told(&fault)))?;
-    Ok(PeerResponse::Raft { message })
-}
-
 fn leader(node: &Node) -> PeerResponse {
     let leader = node.membership.registry.standing().borrow().leader.clone();
     let voters = node.membership.registry.read(|state| {

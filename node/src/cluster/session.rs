@@ -1,7 +1,7 @@
 //! The member's side of its session with the leader: heartbeats, the lease, the registry's stream.
 //!
-//! A member only dials out. When the session ends for whatever reason, it looks for the leader anew;
-//! the lease runs on meanwhile (`lease`).
+//! A member only dials out. When the session ends for whatever reason, it looks for the leader
+//! anew; the lease runs on meanwhile (`lease`).
 //! Not here: the leader's side (`sessions`), joining (`join`).
 
 use std::collections::VecDeque;

@@ -5,7 +5,7 @@
 //! and a greeting; from then on batches of whole frames flow on both. Two nodes that dial each
 //! other at the same time keep the connection of the one with the smaller id: the acceptor turns
 //! the other away before anything was sent on it, so that no message is lost to the choice.
-//! A batch goes as one frame; one longer than `PART_BYTES` as an empty frame, its length, and parts.
+//! A batch goes as one frame; one longer than `PART_BYTES` as an empty frame, its length, parts.
 //! What a lost connection had not handed over waits in the router; it asks for the lane again.
 //! Not here: what flows (`router`), which node an actor is on (`map`).
 
@@ -256,7 +256,8 @@ fn settle(
         let reason = shutdown
             .run_until_cancelled(pump::run(link, sender, receiver))
             .await;
-        tracing::debug!(node = %whom, ?reason, "lane down");
+        let reason = reason.map_or_else(|| "this node stops".to_owned(), |end| end.to_string());
+        tracing::debug!(node = %whom, reason, "lane down");
         node.mutual.lanes.with(whom, |lane| {
             if lane.up.as_ref().is_some_and(|up| up.is_same(&connection)) {
                 lane.up = None;

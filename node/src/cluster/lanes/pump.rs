@@ -11,10 +11,13 @@ const PART_BYTES: usize = 1 << 20;
 const BATCH_BYTES_MAX: u64 = protocol::limits::FRAME_BYTES_MAX as u64 + (4 << 20);
 
 /// Why a lane ended.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum End {
+    #[error("the router has let it go")]
     Router,
-    Stream(StreamFault),
+    #[error("{0}")]
+    Stream(#[source] StreamFault),
+    #[error("a batch of {0} bytes is longer than any may be")]
     TooLong(u64),
 }
 

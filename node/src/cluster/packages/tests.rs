@@ -1,3 +1,5 @@
+//! Pulls between real endpoints on loopback: shared, resumed, busy, corrupt, judged anew.
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

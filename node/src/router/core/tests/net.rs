@@ -130,7 +130,10 @@ impl Net {
 
     /// A link that one side let go is down on both.
     fn let_go(&mut self, here: usize, there: usize) {
-        let broken = |event: &AgentEvent| matches!(event, AgentEvent::LinkBroken { node: n, .. } if *n == node(there));
+        let there_is = node(there);
+        let broken = |event: &AgentEvent| {
+            matches!(event, AgentEvent::LinkBroken { node, .. } if *node == there_is)
+        };
         let up = self.up.contains(&(here.min(there), here.max(there)));
         if up && self.worlds[here].told.iter().any(broken) {
             self.down(here, there);
