@@ -21,11 +21,11 @@ use tokio::time::timeout;
 use transport::Connection;
 use transport::identity::{Authority, KeyHash};
 use transport::streams::BiStream;
-use transport::token::{JoinToken, SecretHash, TokenSecret};
+use transport::token::{SecretHash, TokenSecret};
 
 use super::membership::Membership;
 use super::peers::PeerFault;
-use super::{endpoint, same_user, serve};
+use super::{endpoint, same_user};
 use crate::agent::node::{Node, stamp};
 
 /// Who waits to be let in; in the leader's memory.
@@ -496,6 +496,8 @@ const TOLD_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use protocol::registry::Token;
+
+    use transport::token::JoinToken;
 
     use super::*;
 

@@ -6,7 +6,6 @@
 //! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
 //! `packages` with `distribution` and `holdings`, `lanes`, `creation`; `mutual` is what these keep.
 
-
 pub(crate) mod membership;
 pub(crate) mod start;
 

@@ -16,7 +16,7 @@ use transport::identity::PeerIdentity;
 use transport::streams::BiStream;
 
 use super::peers::{PeerFault, alpn_of};
-use super::{admission, creation, lanes, orders, peers, sessions, steps, voters};
+use super::{admission, creation, lanes, orders, sessions, steps, voters};
 use crate::agent::node::{Node, stamp};
 
 /// Serves the streams of a `convention/1` connection until it ends.

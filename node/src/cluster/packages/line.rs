@@ -1,7 +1,8 @@
 //! Who is asked for a package, in which order, and how long it is tried.
 //!
 //! A holder that is busy is asked again after a moment, and everybody else first. One that
-//! cannot be reached or breaks off gets a few chances; one that sent wrong bytes, and that is proven, none.
+//! cannot be reached or breaks off gets a few chances; one that sent wrong bytes, and that is
+//! proven, none.
 
 use std::collections::BTreeMap;
 use std::future::Future;

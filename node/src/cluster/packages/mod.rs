@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use package::Verified;
 use protocol::{NodeId, SourceHash};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use transport::bulk::GetFault;
 
@@ -41,7 +41,6 @@ pub(crate) struct Packages {
     // Both held for look-ups and insertions only.
     pulls: Mutex<HashMap<SourceHash, Arc<Pull>>>,
     judged: Mutex<HashMap<SourceHash, Judgement>>,
-    changed: watch::Sender<u64>,
     served: Semaphore,
 }
 
@@ -103,7 +102,6 @@ impl Packages {
             authority,
             pulls: Mutex::default(),
             judged: Mutex::default(),
-            changed: watch::Sender::new(0),
             served: Semaphore::new(SERVED_AT_ONCE),
         }
     }
@@ -162,11 +160,6 @@ impl Packages {
         (held, distrusted)
     }
 
-    /// Moves when a package has come or is judged otherwise than before.
-    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
     /// What the own keys say of a held package: `None` is trusted. Judged once for the keys there
     /// are.
     pub(crate) async fn judge(&self, hash: SourceHash) -> Result<Option<String>, HoldFault> {
@@ -188,7 +181,6 @@ impl Packages {
         let distrust = judgement.distrust.clone();
         let before = self.judged().insert(hash, judgement);
         if before.is_none_or(|before| before.distrust != distrust) {
-            self.changed.send_modify(|times| *times += 1);
             if let Some(reason) = &distrust {
                 tracing::warn!(hash = %hash.short(), reason, "package held, not trusted here");
             }
@@ -227,7 +219,6 @@ impl Packages {
     pub(crate) fn verified(&self, hash: SourceHash, keys: SourceHash) {
         let distrust = None;
         self.judged().insert(hash, Judgement { keys, distrust });
-        self.changed.send_modify(|times| *times += 1);
     }
 
     /// Forgets what was thought of a package that is removed.
@@ -246,7 +237,6 @@ impl Packages {
         let arrived = pull::pull(dial, hash, bytes, pull, file).await?;
         let store = self.store.clone();
         tokio::task::spawn_blocking(move || store.keep(arrived)).await??;
-        self.changed.send_modify(|times| *times += 1);
         Ok(())
     }
 

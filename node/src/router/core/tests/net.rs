@@ -131,8 +131,9 @@ impl Net {
     /// A link that one side let go is down on both.
     fn let_go(&mut self, here: usize, there: usize) {
         let there_is = node(there);
-        let broken = |event: &AgentEvent| {
-            matches!(event, AgentEvent::LinkBroken { node, .. } if *node == there_is)
+        let broken = |event: &AgentEvent| match event {
+            AgentEvent::LinkBroken { node, .. } => *node == there_is,
+            _ => false,
         };
         let up = self.up.contains(&(here.min(there), here.max(there)));
         if up && self.worlds[here].told.iter().any(broken) {
