@@ -1,0 +1,243 @@
+//! Nodes that die, stop and come back: nothing acknowledged is lost, actors answer elsewhere.
+
+use std::time::{Duration, Instant};
+
+use cluster::{A, B, C, Condition, Node, Op, Scene, Traffic};
+
+fn answers(on: Node, reply: &'static str) -> Condition {
+    Condition::Answers {
+        on,
+        target: "Desk",
+        literal: "'where'",
+        reply,
+    }
+}
+
+fn others(scene: &Scene, one: Node) -> Vec<Node> {
+    scene.nodes().filter(|node| *node != one).collect()
+}
+
+/// A convention of three whose actor runs where the leader does not.
+fn three() -> Scene {
+    let scene = Scene::convention(3);
+    let leader = scene.leader();
+    let home = others(&scene, leader).into_iter().next();
+    scene.play(&[Op::load(home.unwrap_or(leader), "1.0")]);
+    scene
+}
+
+#[test]
+fn the_actors_of_a_dead_member_answer_elsewhere_within_eight_seconds() {
+    let scene = three();
+    let leader = scene.leader();
+    let home = others(&scene, leader)[0];
+    let guest = others(&scene, leader)[1];
+    scene.play(&[
+        Op::until(answers(guest, "'1.0'"), "it runs"),
+        Op::Kill(home),
+    ]);
+    let killed = Instant::now();
+    scene.until(
+        "its actor answers elsewhere",
+        Duration::from_secs(30),
+        || {
+            let reply = scene
+                .ask(guest, "Desk", "'where'")
+                .map_err(|ran| ran.shown())?;
+            let elsewhere = !reply.contains(&format!("'{home}'"));
+            elsewhere.then_some(()).ok_or(reply)
+        },
+    );
+    let took = killed.elapsed();
+    assert!(took <= Duration::from_secs(8), "{took:?}");
+    let lost = Condition::Told {
+        on: leader,
+        texts: vec!["lost"],
+    };
+    scene.play(&[
+        Op::until(lost, "the loss is an event"),
+        Op::Start(home),
+        Op::until(
+            Condition::State {
+                on: leader,
+                member: home,
+                state: "up",
+            },
+            "it comes back",
+        ),
+    ]);
+    scene.phase("nobody answers twice");
+    let elsewhere = || {
+        let reply = scene
+            .ask(home, "Desk", "'where'")
+            .map_err(|ran| ran.shown())?;
+        assert!(!reply.contains(&format!("'{home}'")), "{reply}");
+        Ok(())
+    };
+    scene.until(
+        "it asks the one that is alive",
+        Duration::from_secs(20),
+        elsewhere,
+    );
+}
+
+#[test]
+fn a_leader_killed_in_the_middle_of_an_update_leaves_one_version() {
+    let scene = three();
+    let leader = scene.leader();
+    let rest = others(&scene, leader);
+    let mut traffic = Traffic::begin(&scene, &rest).after("1.0");
+    traffic.flow(Duration::from_millis(500));
+    scene.build("2.0");
+    let ran = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| traffic.load(&scene, rest[0], "load", "2.0"));
+        std::thread::sleep(Duration::from_millis(150));
+        scene.play(&[Op::Kill(leader)]);
+        loading.join().unwrap()
+    });
+    let by = Condition::LedBy {
+        on: rest[0],
+        any: rest.clone(),
+    };
+    scene.play(&[Op::within(
+        Duration::from_secs(20),
+        by,
+        "the others elect one",
+    )]);
+    if ran.code == Some(0) {
+        for on in &rest {
+            scene.play(&[Op::until(
+                answers(*on, "'2.0'"),
+                "what was acknowledged is so",
+            )]);
+        }
+    } else {
+        // Unknown: it may have happened. Asked again it is so.
+        let again = traffic.load(&scene, rest[1], "load", "2.0");
+        assert_eq!(again.code, Some(0), "{again:?}");
+    }
+    traffic.flow(Duration::from_millis(500));
+    let account = traffic.end(&scene);
+    account.assert_sound();
+    assert!(account.answered_by("2.0") > 0, "{account}");
+    scene.play(&[Op::Start(leader)]);
+    for on in scene.nodes() {
+        scene.play(&[Op::until(answers(on, "'2.0'"), "also who comes back knows")]);
+    }
+}
+
+#[test]
+fn a_leader_killed_again_and_again_loses_no_acknowledged_load() {
+    let kills = std::env::var("DIRECTOR_CLUSTER_KILLS").ok();
+    let kills: usize = kills.map_or(3, |text| text.parse().unwrap());
+    let scene = three();
+    let everybody: Vec<_> = scene.nodes().collect();
+    let mut traffic = Traffic::begin(&scene, &everybody).after("1.0");
+    let mut took = Vec::new();
+    for round in 0..kills {
+        let version: &'static str = Box::leak(format!("2.{round}").into_boxed_str());
+        scene.build(version);
+        let leader = scene.leader();
+        let on = others(&scene, leader)[round % 2];
+        scene.play(&[Op::Kill(leader)]);
+        let killed = Instant::now();
+        scene.until(
+            "a load is acknowledged again",
+            Duration::from_secs(60),
+            || {
+                let ran = traffic.load(&scene, on, "load", version);
+                (ran.code == Some(0))
+                    .then_some(())
+                    .ok_or_else(|| ran.shown())
+            },
+        );
+        took.push(killed.elapsed());
+        scene.play(&[
+            Op::until(answers(on, version), "it is what answers"),
+            Op::Start(leader),
+        ]);
+        let voters = Condition::Voters { on, count: 3 };
+        scene.play(&[Op::until(voters, "three voters again")]);
+        let up = Condition::Up { on, count: 3 };
+        scene.play(&[Op::until(up, "three members again")]);
+    }
+    traffic.end(&scene).assert_sound();
+    took.sort_unstable();
+    let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
+    scene.phase(&format!(
+        "{kills} kills: median {median:?}, worst {worst:?}"
+    ));
+    eprintln!("{kills} kills of the leader: next acknowledged load after {took:?}");
+    // The promise is 2 s and 6 s on an idle machine; a busy one may take as long again.
+    assert!(worst < Duration::from_secs(12), "{took:?}");
+}
+
+#[test]
+fn a_stopped_leader_is_replaced_and_comes_back_as_a_follower() {
+    let scene = three();
+    let leader = scene.leader();
+    let rest = others(&scene, leader);
+    let by = |on: Node| Condition::LedBy {
+        on,
+        any: rest.clone(),
+    };
+    scene.play(&[
+        Op::Pause(leader),
+        Op::within(
+            Duration::from_secs(20),
+            by(rest[0]),
+            "SIGSTOP is a death to others",
+        ),
+    ]);
+    scene.play(&[Op::load(rest[0], "2.0"), Op::Continue(leader)]);
+    scene.play(&[
+        Op::until(by(leader), "it learns who leads"),
+        Op::until(answers(leader, "'2.0'"), "and what was loaded meanwhile"),
+    ]);
+}
+
+#[test]
+fn all_hosts_started_again_run_what_was_active() {
+    let scene = three();
+    scene.play(&[Op::KillAll(vec![A, B, C])]);
+    for node in [C, B, A] {
+        scene.play(&[Op::Launch(node)]);
+    }
+    for on in scene.nodes() {
+        scene.play(&[
+            Op::until(answers(on, "'1.0'"), "a load survives the fall of all"),
+            Op::until(Condition::Up { on, count: 3 }, "all are there again"),
+        ]);
+    }
+    let leader = scene.leader();
+    scene.play(&[
+        Op::load(leader, "2.0"),
+        Op::until(answers(A, "'2.0'"), "and it goes on"),
+    ]);
+}
+
+#[test]
+fn a_lone_voter_started_again_is_found_by_its_member() {
+    let scene = Scene::convention(2);
+    scene.play(&[
+        Op::load(B, "1.0"),
+        Op::Kill(A),
+        Op::Start(A),
+        Op::until(answers(A, "('1.0', 'b')"), "the member stayed with it"),
+    ]);
+}
+
+#[test]
+fn a_rollback_holds_for_all_members_and_after_a_change_of_leaders() {
+    let scene = Scene::convention(3);
+    scene.play(&[
+        Op::load(A, "1.0"),
+        Op::load(B, "2.0"),
+        Op::run(C, "rollback desk"),
+    ]);
+    let leader = scene.leader();
+    scene.play(&[Op::Kill(leader)]);
+    for on in others(&scene, leader) {
+        scene.play(&[Op::until(answers(on, "'1.0'"), "what was left stays left")]);
+    }
+}
