@@ -140,6 +140,7 @@ fn a_leader_killed_again_and_again_loses_no_acknowledged_load() {
         let leader = scene.leader();
         let on = others(&scene, leader)[round % 2];
         scene.play(&[Op::Kill(leader)]);
+        killed_once.push(leader);
         let killed = Instant::now();
         scene.until(
             "a load is acknowledged again",
