@@ -49,7 +49,7 @@ class DirectorClient(_Client):
         """The role's address: one for all versions."""
         return self.role()
 
-    def load(self, path, version):
+    def load(self, path, version, name="Echo"):
         """The upload and the request that `director load` makes, without its process."""
         from thespian.system import control, wire
 
@@ -66,7 +66,7 @@ class DirectorClient(_Client):
             "group": "bench",
             "version": version,
             "path": path,
-            "definition": _DEFINITION,
+            "definition": _definition(name),
             "by": "bench",
             "no_wait": False,
             "upwards_only": False,
@@ -79,25 +79,21 @@ class DirectorClient(_Client):
             raise RuntimeError(str(answer))
 
 
-# `application/bench.tli` as the program evaluates it.
-_DEFINITION = {
-    "actors": [
-        {
-            "class": "benchapp.actors.Echo",
-            "role": "Echo",
-            "global_name": None,
-            "on_load": None,
-            "on_deactivate": None,
-            "on_reactivate": None,
-            "placement": "One",
-            "requirements": None,
-            "preload": "Once",
-            "on_lost_lease": "Keep",
-        }
-    ],
-    "auto_unload": {"Keep": 1},
-    "keep_limit": None,
-}
+def _definition(name):
+    """The `.tli` of the application as the program evaluates it, with this class as its role."""
+    actor = {
+        "class": "benchapp.actors." + name,
+        "role": "Echo",
+        "global_name": None,
+        "on_load": None,
+        "on_deactivate": None,
+        "on_reactivate": None,
+        "placement": "One",
+        "requirements": None,
+        "preload": "Once",
+        "on_lost_lease": "Keep",
+    }
+    return {"actors": [actor], "auto_unload": {"Keep": 1}, "keep_limit": None}
 
 
 class ThespianClient(_Client):
@@ -131,6 +127,20 @@ class ThespianClient(_Client):
                 return found["ActorAddress"]
             time.sleep(0.002)
         raise TimeoutError("the role has no new actor")
+
+    def source_reply(self, path, name):
+        """Loads a package inside this process, creates an actor of it, asks it for its version."""
+        made = self.system.createActor(
+            "benchapp.actors." + name, sourceHash=self.system.loadActorSource(path)
+        )
+        return self.ask(made, "version", 60), made
+
+    def members(self):
+        """How many systems have joined the convention of this one."""
+        from thespian.system.messages.status import Thespian_StatusReq
+
+        status = self.ask(self.system._systemBase.adminAddr, Thespian_StatusReq(), 5)
+        return len(getattr(status, "conventionAttendees", ()))
 
     def load(self, path, version):
         with contextlib.redirect_stdout(io.StringIO()):

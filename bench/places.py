@@ -41,8 +41,7 @@ class Place:
         self.folder.mkdir(parents=True)
         self.port = _free_port()
         self._versions = 0
-        (self.folder / "adminport.cfg").write_text(str(self.port))
-        (self.folder / "thesplogd.cfg").write_text(str(self.folder))
+        self.set(adminport=str(self.port), thesplogd=str(self.folder))
 
     def environment(self) -> Dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("THESP", "DIRECTOR_"))}
@@ -83,10 +82,17 @@ class Place:
             raise CommandFailed("%s: `%s` gave %d: %s" % (self.side, words, code, trouble + told))
         return Run(seconds, code, told, usage.ru_maxrss / 1024)
 
-    def package(self, group: str = "bench", payload_bytes: int = 0, **words: str) -> Path:
+    def set(self, **settings: str) -> None:
+        """Writes a file `NAME.cfg` for each."""
+        for name, text in settings.items():
+            (self.folder / (name + ".cfg")).write_text(text)
+
+    def package(
+        self, group: str = "bench", payload_bytes: int = 0, tli: str = "bench.tli", **words: str
+    ) -> Path:
         """A package of the application with a new version, and random bytes in it."""
         self._versions += 1
-        tli = (HERE / "application" / "bench.tli").read_text()
+        tli = (HERE / "application" / tli).read_text()
         (self.folder / (group + ".tli")).write_text(tli)
         sources = self.sources(self._versions, payload_bytes)
         self.pack(group, sources, str(self._versions), "benchapp/*", **words)
@@ -113,13 +119,19 @@ class Place:
 
     def pack(self, group: str, sources: Path, version: str, *patterns: str, **words: str) -> Run:
         """Runs gensrc."""
-        self._make_key()
+        self.make_key()
         settings = ["%s:%s" % item for item in words.items()]
         names = [group, str(self.folder / "src.pem"), str(sources), "version:" + version]
         return self.run("gensrc", *names, *settings, *patterns)
 
-    def _make_key(self) -> None:
-        key, public = self.folder / "src.pem", self.folder / "src_tls.key"
+    @property
+    def public_key(self) -> Path:
+        """The key that packages of this place are verified with."""
+        return self.folder / "src_tls.key"
+
+    def make_key(self) -> None:
+        """Makes the pair that signs and verifies, once."""
+        key, public = self.folder / "src.pem", self.public_key
         if key.exists():
             return
         for words in (

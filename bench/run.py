@@ -12,13 +12,14 @@ from typing import List
 
 import cases
 import command_cases
+import convention_cases
 import isolate
 import peer
 from figures import DIRECTOR, THESPIAN, Figure, table
 from places import CommandFailed, director_command
 from sides import Bench
 
-CASES = dict(command_cases.CASES, **cases.CASES)
+CASES = dict(command_cases.CASES, **cases.CASES, **convention_cases.CASES)
 
 
 def main() -> int:

@@ -130,11 +130,25 @@ class Measures:
         values = [answer * 1e3 for answer in answers if answer is not None]
         return {"values": values, "lost": repeat - len(values)}
 
-    def load(self, path, version):
+    def load(self, path, version, **words):
         """A load inside this process until the new version's first reply, in milliseconds."""
         started = time.perf_counter()
-        self.client.load(path, version)
+        self.client.load(path, version, **words)
         return self._answered(version, started)
+
+    def source(self, path, version, name):
+        """loadActorSource, createActor and first reply, in milliseconds (Thespian)."""
+        started = time.perf_counter()
+        answer, actor = self.client.source_reply(path, name)
+        taken = (time.perf_counter() - started) * 1e3
+        if answer != version:
+            raise ValueError("the actor of version %s answered `%s`" % (version, answer))
+        self.client.end(actor)
+        return {"values": [taken]}
+
+    def members(self):
+        """How many systems have joined the convention of this one (Thespian)."""
+        return {"members": self.client.members()}
 
     def answered(self, version):
         """Waits until the role answers as this version."""

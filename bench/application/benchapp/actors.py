@@ -5,7 +5,7 @@ Not here: what drives them and takes the time (``client``).
 
 import time
 
-from thespian.actors import Actor
+from thespian.actors import Actor, requireCapability
 
 VERSION = "1"
 
@@ -18,6 +18,11 @@ class Echo(Actor):
             self.send(sender, VERSION)
         elif isinstance(message, (str, bytes)):
             self.send(sender, message)
+
+
+@requireCapability("far")
+class Far(Echo):
+    """Echoes where the capability ``far`` is: on one member of a convention."""
 
 
 class Sink(Actor):
