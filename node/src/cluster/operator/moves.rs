@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use protocol::NodeId;
-use protocol::control::RequestError;
-use protocol::registry::{Member, MemberCommand};
+use protocol::control::{ErrorCode, RequestError};
+use protocol::registry::{Member, MemberCommand, MemberState};
 
 use super::{Answered, commit, done, show};
 use crate::agent::node::{Node, stamp};
 use crate::agent::requests::refused;
+use crate::cluster::voters;
 
 /// This node leaves for good: its state is forgotten and it stops.
 pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
@@ -22,13 +24,18 @@ pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
             Some("`director shutdown`, then move `state/` away, forgets the convention"),
         ));
     }
+    retire(node, node.id).await?;
     let remove = MemberCommand::Remove {
         node: node.id,
         left: true,
         by,
         stamp: stamp(),
     };
-    commit(node, remove).await?;
+    match commit(node, remove).await {
+        // The removal closes the connection on which its answer would come.
+        Err(error) if error.code == ErrorCode::TimedOut && has_left(node).await => {}
+        other => drop(other?),
+    }
     node.mutual.leaves.store(true, Ordering::Release);
     node.shutdown.cancel();
     Ok(done(vec![
@@ -45,6 +52,9 @@ pub(super) async fn remove(node: &Node, who: &str, by: String) -> Answered {
             format!("`{}` leads the convention", known.name),
             Some("run `director cluster leave` on that host"),
         ));
+    }
+    if known.state == MemberState::Up {
+        retire(node, member).await?;
     }
     let remove = MemberCommand::Remove {
         node: member,
@@ -96,6 +106,63 @@ pub(super) async fn may_vote(node: &Node, who: &str, may_vote: bool) -> Answered
     };
     Ok(done(vec![format!("`{}` {told}", known.name)]))
 }
+
+/// Waits until a member votes no longer: one that goes as a voter takes its vote along, and with
+/// another one down the rest would be no majority.
+async fn retire(node: &Node, member: NodeId) -> Result<(), RequestError> {
+    let votes = || match node.replica.consensus() {
+        Some(_) => voters::voters(node).contains(&member),
+        None => false,
+    };
+    if !votes() {
+        return Ok(());
+    }
+    let known = node
+        .replica
+        .read(|state| state.members.get(&member).cloned());
+    let Some(known) = known else { return Ok(()) };
+    let describe = |may_vote| MemberCommand::Describe {
+        node: member,
+        incarnation: known.incarnation,
+        address: known.address.clone(),
+        capabilities: known.capabilities.clone(),
+        may_vote,
+        stamp: stamp(),
+    };
+    commit(node, describe(false)).await?;
+    let until = Instant::now() + RETIRE_LIMIT;
+    while votes() {
+        if Instant::now() > until {
+            let _stays = commit(node, describe(known.admission.may_vote)).await;
+            return Err(refused(
+                format!(
+                    "`{}` is a voter that the convention cannot spare now",
+                    known.name
+                ),
+                Some(
+                    "another voter is down or not ready: `director cluster members` shows it; \
+                     bring it back or remove it first",
+                ),
+            ));
+        }
+        tokio::time::sleep(RETIRE_LOOK).await;
+    }
+    Ok(())
+}
+
+/// Whether this node learns that it is no member any more.
+async fn has_left(node: &Node) -> bool {
+    let mut removed = node.replica.removed();
+    let known = removed.wait_for(Option::is_some);
+    let told = tokio::time::timeout(RETIRE_LOOK * 20, known).await;
+    matches!(told, Ok(Ok(_)))
+}
+
+/// How long the convention may take to do without a voter.
+const RETIRE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether it does.
+const RETIRE_LOOK: Duration = Duration::from_millis(100);
 
 fn find(node: &Node, who: &str) -> Result<(NodeId, Member), RequestError> {
     node.replica.read(|state| {
