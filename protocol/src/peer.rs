@@ -175,6 +175,9 @@ pub struct Creation {
     pub global_name: Option<String>,
     /// `targetActorRequirements`, a dictionary literal.
     pub requirements: Option<String>,
+    /// With a client's environment: that the sender knows the secret of the user, for all of the
+    /// above and the member that is asked.
+    pub proof: Option<[u8; 32]>,
 }
 
 /// A step of the leader's work that a member carries out; repeated steps are carried out once.

@@ -160,3 +160,26 @@ def test_nothing_is_cleared_while_another_program_starts(folder, port):
     with starting._turn():
         assert not starting.clear(port, 0.05)
     assert starting.clear(port, 0.05)
+
+
+def test_the_convention_address_names_the_nodes_to_join(folder):
+    def files(port, given):
+        directory = starting._fresh_directory(port, {"Convention Address.IPv4": given})
+        found = {}
+        for name in ("convleader.cfg", "voter.cfg", "listen.cfg"):
+            path = os.path.join(directory, name)
+            if os.path.exists(path):
+                with open(path) as file:
+                    found[name] = file.read().strip()
+        return found
+
+    here = "['127.0.0.1:1901']"
+    assert files(1901, ("", 1901)) == {"convleader.cfg": here}
+    joins = {"convleader.cfg": here, "voter.cfg": "False"}
+    for given in (("", 1901), ":1901", ["127.0.0.1:1901"]):
+        assert files(1902, given) == joins
+    assert files(1902, "a.example")["convleader.cfg"] == "['a.example:1900']"
+    several = files(1902, [("a", 7), "b:8"])
+    assert several["convleader.cfg"] == "['a:7', 'b:8']"
+    for nothing in (None, ""):
+        assert files(1902, nothing) == {"listen.cfg": "127.0.0.1"}

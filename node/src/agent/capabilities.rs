@@ -5,12 +5,16 @@
 //! check again, and those that no longer fit exit.
 //! Not here: where actors are placed (`convention`), the check itself (Python).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use leader::reconcile::Replica;
 use protocol::control::SystemMessage;
+use protocol::registry::{Command, Member, MemberCommand};
 use pyliteral::Value;
+use tokio::sync::watch;
 
-use super::node::Node;
+use super::node::{Node, stamp};
 use crate::hosting::Interpreter;
 
 /// The capabilities of a node.
@@ -18,6 +22,7 @@ use crate::hosting::Interpreter;
 pub(super) struct Capabilities {
     // Held for a look-up or a change only.
     entries: Mutex<Vec<(Value, Value)>>,
+    changes: watch::Sender<u64>,
 }
 
 impl Capabilities {
@@ -29,6 +34,7 @@ impl Capabilities {
         }
         Self {
             entries: Mutex::new(entries),
+            changes: watch::Sender::new(0),
         }
     }
 
@@ -46,7 +52,11 @@ impl Capabilities {
 
     /// Sets one, or removes it; whether that changed anything.
     fn update(&self, name: &Value, value: Option<&Value>) -> bool {
-        set(&mut self.entries(), name, value)
+        let changed = set(&mut self.entries(), name, value);
+        if changed {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+        changed
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<(Value, Value)>> {
@@ -59,7 +69,7 @@ impl Node {
     ///
     /// # Errors
     /// When name or value is no literal.
-    pub(super) fn update_capability(
+    pub(crate) fn update_capability(
         &self,
         name: &str,
         value: Option<&str>,
@@ -78,15 +88,62 @@ impl Node {
             self.router
                 .send_system(actor, SystemMessage::Capabilities { capabilities });
         }
-        self.propose_capabilities(capabilities);
         Ok(())
     }
 
-    /// Tells the convention: the one place from which a change goes to the registry.
+    /// Has the convention know what this node offers, whenever that changes, until shutdown.
     ///
-    /// The registry has no command for it yet, so other members see what the node started with.
-    fn propose_capabilities(&self, capabilities: String) {
-        tracing::debug!(node = %self.id, capabilities, "not proposed");
+    /// Only the latest is proposed, and again where something older was written over it.
+    pub(crate) async fn propose_capabilities(self: Arc<Self>) {
+        let registry = &self.membership.registry;
+        let (mut changes, mut applied) =
+            (self.sources.offered.changes.subscribe(), registry.applied());
+        let mut own = self.capabilities();
+        let telling = async {
+            loop {
+                if changes.has_changed().unwrap_or_default() {
+                    changes.mark_unchanged();
+                    own = self.capabilities();
+                }
+                applied.borrow_and_update();
+                if let Some(known) = self.described_otherwise(&own)
+                    && let Err(failure) = registry.propose(self.description(&own, known)).await
+                {
+                    tracing::debug!(%failure, "the changed capabilities are not committed yet");
+                    tokio::time::sleep(PROPOSE_AGAIN).await;
+                    continue;
+                }
+                tokio::select! {
+                    changed = changes.changed() => {
+                        if changed.is_err() { return }
+                        own = self.capabilities();
+                    }
+                    changed = applied.changed() => if changed.is_err() { return },
+                }
+            }
+        };
+        let _stopped = self.shutdown.run_until_cancelled(telling).await;
+    }
+
+    /// This run's entry in the registry, if it has other capabilities than these.
+    fn described_otherwise(&self, own: &str) -> Option<Member> {
+        self.replica.read(|state| {
+            let member = state.members.get(&self.id)?;
+            let differs = member.incarnation == self.incarnation && member.capabilities != own;
+            differs.then(|| member.clone())
+        })
+    }
+
+    fn description(&self, own: &str, known: Member) -> Command {
+        Command::Member(MemberCommand::Describe {
+            node: self.id,
+            incarnation: self.incarnation,
+            address: known.address,
+            capabilities: own.to_owned(),
+            // An operator may have changed it.
+            may_vote: known.admission.may_vote,
+            stamp: stamp(),
+        })
     }
 }
 
@@ -140,6 +197,9 @@ fn text(text: &str) -> Value {
 }
 
 const PYTHON: &str = "Python Version";
+
+/// Wait before a change that was not committed is proposed again.
+const PROPOSE_AGAIN: Duration = Duration::from_millis(300);
 
 /// Generation of the Thespian API that actors see: that of 4.0.1.
 const GENERATION: [i32; 2] = [3, 10];

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use package::Verified;
 use protocol::control::{ActorFailure, FailureCode, Origin, PreparedClass};
+use protocol::definition::Preload;
 use protocol::{GroupDefinition, SourceHash};
 use pyliteral::Value;
 use tokio::sync::OnceCell;
@@ -170,6 +171,26 @@ impl Sources {
         Ok((looked_at.await?, ready.notes))
     }
 
+    /// As [`look_at`](Self::look_at), for a program's own modules.
+    pub(crate) async fn look_at_program(
+        &self,
+        node: &Node,
+        origin: &Origin,
+        definition: &GroupDefinition,
+        capability_sets: Vec<String>,
+    ) -> Result<Vec<PreparedClass>, ActorFailure> {
+        let Origin::Client(client) = origin else {
+            return Ok(Vec::new());
+        };
+        let setup = OriginSetup {
+            origin: origin.clone(),
+            interpreter: client.interpreter.clone().into(),
+            path: Vec::new(),
+        };
+        let request = prepare_request(definition, capability_sets);
+        Ok(node.hosting.prepare(setup, request).await?.classes)
+    }
+
     async fn prepare(
         &self,
         node: &Node,
@@ -178,17 +199,7 @@ impl Sources {
         definition: &GroupDefinition,
         capability_sets: Vec<String>,
     ) -> Result<Vec<PreparedClass>, ActorFailure> {
-        use protocol::definition::Preload;
-        let actors = &definition.actors;
-        let request = PrepareRequest {
-            classes: actors.iter().map(|actor| actor.class.clone()).collect(),
-            capability_sets,
-            requirements: actors
-                .iter()
-                .map(|actor| actor.requirements.clone())
-                .collect(),
-            preload: actors.iter().all(|actor| actor.preload == Preload::Once),
-        };
+        let request = prepare_request(definition, capability_sets);
         let prepared = node.hosting.prepare(setup, request).await?;
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(why) = prepared.per_actor {
@@ -297,5 +308,18 @@ fn failed(message: String) -> ActorFailure {
         code: FailureCode::Failure,
         message,
         traceback: None,
+    }
+}
+
+fn prepare_request(definition: &GroupDefinition, capability_sets: Vec<String>) -> PrepareRequest {
+    let actors = &definition.actors;
+    PrepareRequest {
+        classes: actors.iter().map(|actor| actor.class.clone()).collect(),
+        capability_sets,
+        requirements: actors
+            .iter()
+            .map(|actor| actor.requirements.clone())
+            .collect(),
+        preload: actors.iter().all(|actor| actor.preload == Preload::Once),
     }
 }

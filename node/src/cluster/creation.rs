@@ -19,7 +19,7 @@ use protocol::{ActorId, GroupDefinition, NodeId, SourceHash};
 
 use super::mutual::Mutual;
 use super::peers::PeerFault;
-use super::placement;
+use super::{placement, programs};
 use crate::agent::actors::Birth;
 use crate::agent::node::Node;
 use crate::router::ActorRecord;
@@ -71,7 +71,7 @@ pub(crate) enum Place {
 /// Decides where an announced actor is to be started.
 pub(crate) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
     let Origin::Source(source) = birth.origin else {
-        return Place::Here;
+        return programs::place(node, birth).await;
     };
     let about = node.replica.read(|state| {
         let known = state.sources.get(&source)?;
@@ -122,7 +122,7 @@ pub(crate) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
 }
 
 /// Members that could take an actor, preferred first, with their capabilities.
-fn others(state: &State, node: &Node) -> Vec<(NodeId, String)> {
+pub(super) fn others(state: &State, node: &Node) -> Vec<(NodeId, String)> {
     let mut nodes = placement::eligible(state);
     nodes.retain(|id| *id != node.id);
     placement::prefer(state, &mut nodes, None, &node.mutual.holdings.alive());
@@ -182,7 +182,7 @@ fn is_of_the_class(failure: &ActorFailure) -> bool {
     )
 }
 
-fn one_class(
+pub(super) fn one_class(
     definition: &GroupDefinition,
     class: &str,
     requirements: Option<String>,
@@ -216,16 +216,21 @@ pub(crate) async fn send(
     birth: &Birth,
     members: &[NodeId],
 ) -> Result<(), ActorFailure> {
-    let request = PeerRequest::Create(Creation {
+    let mut creation = Creation {
         actor: birth.actor,
         parent: birth.parent,
         origin: birth.origin.clone(),
         class: birth.class.clone(),
         global_name: birth.global_name.clone(),
         requirements: birth.requirements.clone(),
-    });
+        proof: None,
+    };
     let mut last = None;
     for member in members.iter().take(TRIED_MAX) {
+        if matches!(birth.origin, Origin::Client(_)) {
+            creation.proof = programs::proof(node, *member, &creation);
+        }
+        let request = PeerRequest::Create(creation.clone());
         match at(node, *member, &request).await {
             Ok(()) => {
                 moved(node, birth, *member).await;
@@ -304,6 +309,9 @@ pub(crate) async fn answer(
     creation: Creation,
 ) -> Result<PeerResponse, Refusal> {
     let actor = creation.actor;
+    if !matches!(creation.origin, Origin::Source(_)) {
+        programs::admit(node, &creation)?;
+    }
     let birth = Birth {
         actor,
         parent: creation.parent,
@@ -313,10 +321,6 @@ pub(crate) async fn answer(
         requirements: creation.requirements,
         slot: None,
     };
-    if !matches!(birth.origin, Origin::Source(_)) {
-        let text = "a program's own modules are on its host only";
-        return Err(Refusal::new(RefusalCode::NotAllowed, text));
-    }
     tracing::info!(%from, %actor, class = birth.class, "an actor is created here for a member");
     // A task of its own: an asker that goes away does not leave half an actor behind.
     let (node, tracker) = (Arc::clone(node), node.tasks.clone());

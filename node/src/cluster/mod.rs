@@ -52,3 +52,4 @@ pub(crate) mod voters;
 
 pub(crate) mod creation;
 pub(crate) mod lanes;
+mod programs;

@@ -47,6 +47,12 @@ pub(super) fn conventions(secret: &TokenSecret, authority: KeyHash, joiner: KeyH
     proof(b"director user is in", secret, authority, joiner)
 }
 
+/// What a member shows that sends code of its user's programs: it knows the secret, and means this
+/// authority and this request.
+pub(super) fn senders(secret: &TokenSecret, authority: KeyHash, request: [u8; 32]) -> [u8; 32] {
+    proof(b"director user sends", secret, authority, KeyHash(request))
+}
+
 fn proof(who: &[u8; 19], secret: &TokenSecret, authority: KeyHash, joiner: KeyHash) -> [u8; 32] {
     let digest = Sha256::new()
         .chain_update(who)

@@ -99,6 +99,7 @@ pub(crate) fn run(node: &Arc<Node>) {
     node.tasks.spawn(serve_dialled(Arc::clone(node)));
     node.tasks.spawn(sessions::watch_leases(Arc::clone(node)));
     node.tasks.spawn(renew::run(Arc::clone(node)));
+    node.tasks.spawn(Arc::clone(node).propose_capabilities());
     node.tasks.spawn(follow::keep(
         node.directory.state(),
         Arc::clone(&membership.registry),
@@ -136,7 +137,13 @@ pub(crate) async fn ready(node: &Node) -> Option<String> {
         let _held = lease.wait_for(|lease| lease.serves()).await;
         let _well = trouble.wait_for(Option::is_none).await;
     };
-    let waited = timeout(READY_LIMIT, served).await;
+    // A program that starts a node uses it at once, and its convention when that is there.
+    let limit = if membership.identity().user_secret().is_some() {
+        PROGRAM_READY_LIMIT
+    } else {
+        READY_LIMIT
+    };
+    let waited = timeout(limit, served).await;
     waited.err()?;
     let trouble = membership.trouble.borrow().clone();
     trouble.or_else(|| Some("the convention is not reached yet".to_owned()))
@@ -234,6 +241,9 @@ async fn serve_dialled(node: Arc<Node>) {
 
 /// How long a start waits for the convention.
 const READY_LIMIT: Duration = Duration::from_secs(15);
+
+/// The same where a program has started the node.
+const PROGRAM_READY_LIMIT: Duration = Duration::from_secs(1);
 
 /// Without a convention for so long after the start, a member goes on alone.
 const OFFLINE_AFTER: Duration = Duration::from_secs(12);

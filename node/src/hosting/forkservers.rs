@@ -134,7 +134,9 @@ impl Forkservers {
         self.set_up(setup).await;
         let serving = self.serving(&origin).await?;
         let prepared = self.ask_prepare(&serving, &request).await?;
-        self.origin(&origin).lock().await.prepared = Some(request);
+        if matches!(origin, Origin::Source(_)) {
+            self.origin(&origin).lock().await.prepared = Some(request);
+        }
         Ok(prepared)
     }
 

@@ -334,6 +334,13 @@ class Forkserver:
         sys.path[:] = self._path + [entry for entry in sys.path if entry not in self._path]
 
     def _prepare(self, sequence: int, request: control.Document) -> None:
+        if self._preloaded is not None:
+            # A client's own modules change while it is written; its actors import them anew.
+            classes = preparing.look_in_child(request)
+            self._sock.sendall(
+                control.answer(sequence, "prepared", classes=classes, per_actor=self._per_actor)
+            )
+            return
         self._drop_spare()
         before = process.open_descriptors()
         if self._per_actor is None and request["preload"]:

@@ -15,7 +15,7 @@ import stat
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from thespian.system import capable, locate, log_definitions
 from thespian.system.errors import ActorSystemStartupFailure
@@ -156,9 +156,15 @@ def _fresh_directory(port: int, capabilities: Dict[str, Any]) -> str:
         "adminport.cfg": "%d\n" % port,
         "othercaps.cfg": _capabilities_text(capabilities),
     }
-    if "Convention Address.IPv4" not in capabilities:
+    leaders = _leaders(capabilities.get("Convention Address.IPv4"))
+    if not leaders:
         # Nobody else is to reach it.
         files["listen.cfg"] = "127.0.0.1\n"
+    else:
+        files["convleader.cfg"] = "%r\n" % (leaders,)
+        if leaders != ["127.0.0.1:%d" % port]:
+            # It comes and goes with its program, and takes no decisions with it.
+            files["voter.cfg"] = "False\n"
     if sys.executable:
         files["python.cfg"] = sys.executable + "\n"
     logging = log_definitions.text()
@@ -177,6 +183,24 @@ def _fresh_directory(port: int, capabilities: Dict[str, Any]) -> str:
         with open(os.path.join(directory, name), "w", encoding="utf-8", opener=_own) as file:
             file.write(text)
     return directory
+
+
+def _leaders(given: Any) -> List[str]:
+    """The convention's addresses in a capability, as ``convleader.cfg`` has them.
+
+    One or several of ``host``, ``host:port`` or a pair of host and port; no host is this one.
+    """
+    if not given:
+        return []
+    pair = isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], int)
+    several = isinstance(given, (list, tuple)) and not pair
+    leaders = []
+    for entry in given if several else [given]:
+        host, port = entry if isinstance(entry, tuple) else (str(entry), None)
+        if port is None and host.count(":") == 1:
+            host, _colon, port = host.partition(":")
+        leaders.append("%s:%d" % (host or "127.0.0.1", int(port or locate.DEFAULT_PORT)))
+    return leaders
 
 
 def _own(path: str, flags: int) -> int:

@@ -138,3 +138,32 @@ async fn a_node_that_is_the_only_one_listed_founds_and_one_among_others_waits() 
     assert!(!waiting.trouble().is_empty());
     waiting.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_capability_is_seen_by_all_members_before_the_next_heartbeat() {
+    let (founder, member) = two().await;
+    for (changed, other) in [(&member, &founder), (&founder, &member)] {
+        let shows = |text: &'static str, shown: bool| {
+            move |host: &Host| {
+                let known = host.member_of(changed).unwrap();
+                known.capabilities.contains(text) == shown
+            }
+        };
+        let may_vote = other.member_of(changed).unwrap().admission.may_vote;
+        let begun = Instant::now();
+        // The last of several in a row is the one that stays.
+        for value in ["'green'", "'blue'", "'red'"] {
+            let update = changed.node.update_capability("'colour'", Some(value));
+            update.unwrap();
+        }
+        other.until(shows("'colour': 'red'", true)).await;
+        changed.until(shows("'colour': 'red'", true)).await;
+        assert!(begun.elapsed().as_millis() < 1_500, "{:?}", begun.elapsed());
+        changed.node.update_capability("'colour'", None).unwrap();
+        other.until(shows("'colour'", false)).await;
+        let known = other.member_of(changed).unwrap();
+        assert_eq!(known.admission.may_vote, may_vote);
+    }
+    member.stop().await;
+    founder.stop().await;
+}

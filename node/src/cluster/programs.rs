@@ -1,0 +1,113 @@
+//! Actors of a program's own modules on other nodes of its user and host.
+//!
+//! Nodes that a user's programs start on one host share the user's secret, and with it what is on
+//! the host: each may start actors of any program of that user. A request for one shows, bound to
+//! all that it asks for and to who is asked, that its sender knows the secret; to be a member is not
+//! enough, as members by token may belong to others.
+//! Not here: actors of sources (`creation`), the secret (`same_user`).
+
+use std::sync::Arc;
+
+use protocol::peer::{Creation, PeerRequest};
+use protocol::wire::{Refusal, RefusalCode, Shape};
+use protocol::{NodeId, encode};
+use sha2::{Digest, Sha256};
+use transport::token::SecretHash;
+
+use super::creation::{Place, one_class, others};
+use super::same_user;
+use crate::agent::actors::Birth;
+use crate::agent::node::Node;
+
+/// Decides where an actor of a program's own modules is to be started: here, unless it fits only
+/// elsewhere.
+pub(super) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
+    if node.membership.identity().user_secret().is_none() {
+        return Place::Here;
+    }
+    let (drained, others) = node.replica.read(|state| {
+        let member = state.members.get(&node.id);
+        let drained = member.is_some_and(|member| member.admission.drained);
+        (drained, others(state, node))
+    });
+    if others.is_empty() {
+        return Place::Here;
+    }
+    let mut sets = vec![node.capabilities()];
+    sets.extend(others.iter().map(|(_, set)| set.clone()));
+    let fits = fits(node, birth, sets).await;
+    if fits.first() == Some(&true) && !drained {
+        return Place::Here;
+    }
+    let fitting = others.iter().zip(fits.into_iter().skip(1));
+    let fitting: Vec<NodeId> = fitting
+        .filter_map(|((id, _), fits)| fits.then_some(*id))
+        .collect();
+    if fitting.is_empty() {
+        // The attempt here tells what is wrong.
+        return Place::Here;
+    }
+    Place::There(fitting)
+}
+
+/// Whether each set of capabilities fits; nothing where the class cannot be looked at.
+async fn fits(node: &Node, birth: &Birth, sets: Vec<String>) -> Vec<bool> {
+    let definition = one_class(
+        &protocol::GroupDefinition::default(),
+        &birth.class,
+        birth.requirements.clone(),
+    );
+    let looked_at = node
+        .sources
+        .look_at_program(node, &birth.origin, &definition, sets);
+    match looked_at.await {
+        Ok(classes) => {
+            let class = classes.into_iter().next();
+            class.map(|class| class.fits).unwrap_or_default()
+        }
+        Err(failure) => {
+            tracing::debug!(class = birth.class, %failure, "not looked at");
+            Vec::new()
+        }
+    }
+}
+
+/// What this node shows to a member that is to start an actor of its user's program.
+pub(super) fn proof(node: &Node, member: NodeId, creation: &Creation) -> Option<[u8; 32]> {
+    let asked = asked(member, creation)?;
+    let identity = node.membership.identity();
+    let (secret, authority) = identity.user_secret().zip(identity.authority_key())?;
+    Some(same_user::senders(secret, authority, asked))
+}
+
+/// Whether the sender of this request has proven to be of this node's user.
+///
+/// # Errors
+/// [`Refusal`] otherwise.
+pub(super) fn admit(node: &Node, creation: &Creation) -> Result<(), Refusal> {
+    let wanted = proof(node, node.id, creation).map(SecretHash);
+    // Compared in the same time for all.
+    match (wanted, creation.proof.map(SecretHash)) {
+        (Some(wanted), Some(shown)) if wanted == shown => Ok(()),
+        _ => Err(Refusal::new(
+            RefusalCode::NotAllowed,
+            "a program's own modules run on nodes of its user on its host only; load them as a \
+             source to run them elsewhere",
+        )),
+    }
+}
+
+/// The request and who is asked, as a hash.
+fn asked(member: NodeId, creation: &Creation) -> Option<[u8; 32]> {
+    let bare = Creation {
+        proof: None,
+        ..creation.clone()
+    };
+    let request = PeerRequest::Create(bare);
+    let bytes = encode(PeerRequest::NAME, PeerRequest::VERSION, &request).ok()?;
+    let digest = Sha256::new()
+        .chain_update(member.to_string())
+        .chain_update([0])
+        .chain_update(bytes);
+    Some(digest.finalize().into())
+}
