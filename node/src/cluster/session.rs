@@ -160,6 +160,8 @@ struct Session<'a> {
     // Heartbeats under way: their numbers and when they were sent. Held for a look-up only.
     sent: Mutex<VecDeque<(u64, Instant)>>,
     heard: watch::Sender<Instant>,
+    // Whether it began with this node as a voter, which gets no stream.
+    voted: bool,
 }
 
 impl<'a> Session<'a> {
@@ -170,6 +172,7 @@ impl<'a> Session<'a> {
             address,
             sent: Mutex::default(),
             heard: watch::Sender::new(Instant::now()),
+            voted: node.membership.registry.consensus().is_some(),
         }
     }
 
@@ -222,7 +225,12 @@ impl<'a> Session<'a> {
 
     fn open(&self) -> SessionOpen {
         let membership = &self.node.membership;
-        let follows = membership.registry.consensus().is_none();
+        let follows = !self.voted;
+        // What an operator has said of its vote counts, as long as its own settings allow it.
+        let said = membership.registry.read(|state| {
+            let known = state.members.get(&membership.me);
+            known.is_none_or(|known| known.admission.may_vote)
+        });
         let index = *membership.registry.applied().borrow();
         // What was done offline is no one else's history.
         let index = if membership.registry.is_offline() {
@@ -235,7 +243,7 @@ impl<'a> Session<'a> {
             name: membership.name.clone(),
             address: membership.address().to_owned(),
             capabilities: self.node.capabilities(),
-            may_vote: membership.may_vote,
+            may_vote: membership.may_vote && said,
             feature_level: FEATURE_LEVEL,
             follow_from: follows.then_some(index),
         }
@@ -353,7 +361,12 @@ impl<'a> Session<'a> {
     async fn moved_on(&self) -> String {
         let registry = &self.node.membership.registry;
         let (mut standing, mut removed) = (registry.standing(), registry.removed());
+        let mut parts = registry.parts();
         loop {
+            parts.borrow_and_update();
+            if self.voted && registry.consensus().is_none() {
+                return "this node votes no more and follows from now".to_owned();
+            }
             let leader = standing.borrow_and_update().leader.clone();
             if leader.is_some_and(|(leader, _)| leader != self.leader) {
                 return "another node leads now".to_owned();
@@ -364,6 +377,7 @@ impl<'a> Session<'a> {
             tokio::select! {
                 _moved = standing.changed() => {}
                 _moved = removed.changed() => {}
+                _moved = parts.changed() => {}
             }
         }
     }

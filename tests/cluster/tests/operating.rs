@@ -1,0 +1,124 @@
+//! What an operator does to a whole convention: drain, leave, back up, restore, recover.
+
+use std::time::Duration;
+
+use cluster::{A, Application, B, C, Condition, Node, Op, Plan, Scene};
+
+fn answers(on: Node, reply: &'static str) -> Condition {
+    Condition::Answers {
+        on,
+        target: "Desk",
+        literal: "'where'",
+        reply,
+    }
+}
+
+#[test]
+fn a_drained_member_gives_its_actors_away_and_may_have_them_again() {
+    let scene = Scene::convention(3);
+    scene.play(&[
+        Op::load(C, "1.0"),
+        Op::until(
+            answers(A, "('1.0', 'c')"),
+            "it runs where the load came from",
+        ),
+        Op::run(A, "cluster drain c"),
+    ]);
+    scene.until("the actor moves away", Duration::from_secs(60), || {
+        let reply = scene.ask(A, "Desk", "'where'");
+        match reply {
+            Ok(reply) if reply != "('1.0', 'c')" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let members = scene.json(B, "cluster members");
+    let drained = members["members"].as_array().unwrap();
+    let drained = drained.iter().find(|member| member["name"] == "c").unwrap();
+    assert_eq!(drained["state"], "drained", "{members:#}");
+    scene.play(&[Op::run(A, "cluster drain --off c")]);
+}
+
+#[test]
+fn a_voter_that_leaves_takes_no_majority_along() {
+    let scene = Scene::convention(3);
+    scene.play(&[Op::load(A, "1.0"), Op::run(C, "cluster leave")]);
+    scene.until("the node stops", Duration::from_secs(30), || {
+        match scene.runs(C) {
+            false => Ok(()),
+            true => Err("it runs".to_owned()),
+        }
+    });
+    assert!(!scene.directory(C).join("state").exists());
+    scene.play(&[
+        Op::load(B, "2.0"),
+        Op::until(answers(A, "('2.0', 'b')"), "the rest goes on"),
+    ]);
+    let members = scene.json(A, "cluster members");
+    assert_eq!(
+        members["members"].as_array().unwrap().len(),
+        2,
+        "{members:#}"
+    );
+}
+
+#[test]
+fn what_a_convention_had_loaded_comes_back_in_a_fresh_one() {
+    let scene = Scene::set(Plan {
+        nodes: 3,
+        application: Application::new("desk"),
+        ..Plan::default()
+    });
+    scene.found(A);
+    let backup = scene.path("backup");
+    let (save, back) = (
+        format!("cluster backup {}", backup.display()),
+        format!("cluster restore {}", backup.display()),
+    );
+    scene.play(&[
+        Op::load(A, "1.0"),
+        Op::load(A, "2.0"),
+        Op::run(A, "rollback desk"),
+        Op::run(A, save),
+        Op::Stop(A),
+    ]);
+    scene.found(B);
+    scene.play(&[
+        Op::run(B, back.clone()),
+        Op::until(
+            answers(B, "('1.0', 'b')"),
+            "the active version is active again",
+        ),
+        Op::refused(B, back, &["loaded in this convention already"]),
+    ]);
+    let listed = scene.json(B, "list");
+    let sources = listed["groups"][0]["sources"].as_array().unwrap();
+    let states: Vec<_> = sources
+        .iter()
+        .map(|source| (source["version"].as_str(), source["state"].as_str()))
+        .collect();
+    let wanted = [
+        (Some("2.0"), Some("withdrawn")),
+        (Some("1.0"), Some("active")),
+    ];
+    assert_eq!(states, wanted, "{listed:#}");
+}
+
+#[test]
+fn a_survivor_goes_on_alone_after_the_quorum_is_lost_for_good() {
+    let scene = Scene::convention(3);
+    scene.play(&[
+        Op::load(A, "1.0"),
+        Op::until(answers(B, "('1.0', 'a')"), "all know it"),
+        Op::until(Condition::Voters { on: B, count: 3 }, "three vote"),
+        Op::KillAll(vec![A, C]),
+        Op::Stop(B),
+        Op::refused(B, "cluster recover", &["--quorum-is-lost"]),
+        Op::run(B, "cluster recover --quorum-is-lost"),
+        Op::Start(B),
+        Op::until(answers(B, "('1.0', 'b')"), "the actor is placed here"),
+        Op::load(B, "2.0"),
+        Op::until(answers(B, "('2.0', 'b')"), "and loads go on"),
+    ]);
+    let status = scene.json(B, "cluster status");
+    assert_eq!(status["voters"].as_array().unwrap().len(), 1, "{status:#}");
+}
