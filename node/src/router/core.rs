@@ -134,9 +134,10 @@ pub(crate) enum Event<'a> {
     LinkDown {
         node: NodeId,
     },
-    /// The run of the node that was known is over.
+    /// This run of the node is over.
     LinkLost {
         node: NodeId,
+        run: Incarnation,
         reason: String,
     },
     /// Whole frames came over a link.

@@ -199,9 +199,11 @@ fn carry_out_far(shared: &Rc<Shared>, command: Command) {
             shared.close_link(node);
             Event::LinkDown { node }
         }
-        Command::LinkLost { node, reason } => {
-            shared.close_link(node);
-            Event::LinkLost { node, reason }
+        Command::LinkLost { node, run, reason } => {
+            if !shared.core.borrow().links_to_other_run(node, run) {
+                shared.close_link(node);
+            }
+            Event::LinkLost { node, run, reason }
         }
         Command::FlushLinks(done) => Event::FlushLinks {
             ticket: shared.ticket(done),

@@ -176,12 +176,13 @@ impl RouterHandle {
         self.commands.send(Command::LinkDown { node });
     }
 
-    /// The run of the node is over: it is lost, removed or has started again. What waits for its
+    /// This run of the node is over: it is lost, removed or has started again. What waits for its
     /// actors becomes dead letters, asks end, parents here hear of children there; so it stays
-    /// until `peers` tells of a new run or the link comes up.
-    pub fn link_lost(&self, node: NodeId, reason: impl Into<String>) {
+    /// until `peers` names the node again or the link comes up. Nothing changes when the link to
+    /// another run was up by then: that has ended the run before already.
+    pub fn link_lost(&self, node: NodeId, run: Incarnation, reason: impl Into<String>) {
         let reason = reason.into();
-        self.commands.send(Command::LinkLost { node, reason });
+        self.commands.send(Command::LinkLost { node, run, reason });
     }
 
     /// Resolves when every message that went to a link before is with the other node's router, or
@@ -325,6 +326,7 @@ pub(crate) enum Command {
     },
     LinkLost {
         node: NodeId,
+        run: Incarnation,
         reason: String,
     },
     FlushLinks(oneshot::Sender<Result<(), Gone>>),

@@ -221,7 +221,7 @@ async fn a_role_is_bound_to_an_actor_on_another_node() {
     client.send_role(role, b"to the role").await;
     let frame = player.take().await;
     assert_eq!(frame.header.target_role(), Some(role));
-    here.handle.link_lost(THERE.1, "the node is gone");
+    here.handle.link_lost(THERE.1, THERE.0, "the node is gone");
     here.handle.stats().await;
     let mut frame = client.message(protocol::TargetKind::Role, role.0, b"anyone?");
     frame.header.flags = Flags::ASK;

@@ -72,9 +72,10 @@ impl Map {
                 Some(_) => None,
             };
             if let Some(reason) = reason {
-                node.router.link_lost(*id, reason.clone());
+                let run = peer.incarnation;
+                node.router.link_lost(*id, run, reason.clone());
                 let refusal = Refusal::new(RefusalCode::Stopping, reason);
-                node.mutual.lanes.close(*id, &refusal);
+                node.mutual.lanes.close_run(*id, run, &refusal);
                 node.mutual.holdings.forget(*id);
             }
         }

@@ -61,6 +61,15 @@ impl Lanes {
         look(lanes.entry(node).or_default())
     }
 
+    /// Lets the lane to a run of a node go; the one to its next run may be up before this node's
+    /// registry knows of it.
+    fn close_run(&self, node: NodeId, run: Incarnation, refusal: &Refusal) {
+        let of_run = |lane: &Connection| lane.about().incarnation == run;
+        if let Some(connection) = self.with(node, |lane| lane.up.take_if(|up| of_run(up))) {
+            connection.close(refusal);
+        }
+    }
+
     /// Lets the lane to a node go, if there is one.
     fn close(&self, node: NodeId, refusal: &Refusal) {
         if let Some(connection) = self.with(node, |lane| lane.up.take()) {

@@ -79,6 +79,12 @@ impl Far {
         self.peers.insert(incarnation, node);
     }
 
+    /// Whether the agent, or a link, told of another run of the node than this one.
+    pub(super) fn knows_other_run(&self, node: NodeId, run: Incarnation) -> bool {
+        let mut peers = self.peers.iter();
+        peers.any(|(known, of)| *of == node && *known != run)
+    }
+
     fn arm(&mut self, moment: Moment) {
         if self.tick.is_none_or(|soonest| moment < soonest) {
             self.tick = Some(moment);
@@ -104,13 +110,11 @@ impl Core {
     /// Replaces what is known of which run belongs to which node.
     pub(super) fn learn_peers(&mut self, peers: Vec<(Incarnation, NodeId)>) {
         let own = self.far.node;
-        let before = std::mem::replace(&mut self.far.peers, HashMap::with_hasher(self.hash));
+        self.far.peers.clear();
         for (run, node) in peers.into_iter().filter(|(_, node)| *node != own) {
-            // A run that was not among the members before has come, or come back.
-            if !before.contains_key(&run) {
-                self.far.lost.remove(&node);
-            }
-            self.far.peers.insert(run, node);
+            // It has come, or come back; its link may have said so before.
+            self.far.lost.remove(&node);
+            self.far.learn(run, node);
         }
     }
 

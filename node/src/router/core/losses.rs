@@ -24,7 +24,7 @@ impl Core {
             Event::Located { actor, node } => self.located(actor, node),
             Event::LinkUp { node, incarnation } => self.link_up(node, incarnation),
             Event::LinkDown { node } => self.link_down(node),
-            Event::LinkLost { node, reason } => self.link_lost(node, &reason),
+            Event::LinkLost { node, run, reason } => self.run_over(node, run, &reason),
             Event::LinkBytes { node, batch } => self.link_bytes(node, batch),
             Event::FlushLinks { ticket } => self.flush_links(ticket),
             _ => {}
@@ -36,8 +36,8 @@ impl Core {
         if node == self.far.node {
             return;
         }
-        let before = self.far.links.get(&node).and_then(|link| link.incarnation);
-        if before.is_some_and(|before| before != incarnation) {
+        if self.links_to_other_run(node, incarnation) || self.far.knows_other_run(node, incarnation)
+        {
             self.link_lost(node, "the node has started again");
         }
         self.link_down(node);
@@ -121,6 +121,20 @@ impl Core {
             return Vec::new();
         }
         self.take_asks(asker, |ask| far.contains(&ask.target))
+    }
+
+    /// Whether the last link to the node was to another run of it than this one.
+    pub(in crate::router) fn links_to_other_run(&self, node: NodeId, run: Incarnation) -> bool {
+        let link = self.far.links.get(&node);
+        let known = link.and_then(|link| link.incarnation);
+        known.is_some_and(|known| known != run)
+    }
+
+    /// The agent hears of the end of a run later than the next one may have made a link.
+    fn run_over(&mut self, node: NodeId, run: Incarnation, reason: &str) {
+        if !self.links_to_other_run(node, run) {
+            self.link_lost(node, reason);
+        }
     }
 
     /// The run of the node is over: nothing there lives any more.

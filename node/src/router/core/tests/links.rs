@@ -528,7 +528,11 @@ fn a_lost_node_that_is_a_member_again_is_written_to() {
     let (sender, target) = (net.client(0), net.actor(1));
     let (run, lost) = (run_of(1), node(1));
     let reason = "its lease has ended".to_owned();
-    net.worlds[0].event(Event::LinkLost { node: lost, reason });
+    net.worlds[0].event(Event::LinkLost {
+        node: lost,
+        run,
+        reason,
+    });
     net.tell(sender, target);
     assert_eq!(net.worlds[0].core.stats().dead_letters, 1);
     net.worlds[0].event(Event::Peers(vec![]));
@@ -538,4 +542,52 @@ fn a_lost_node_that_is_a_member_again_is_written_to() {
         (wants(&net, 0), net.worlds[0].core.stats().dead_letters),
         (1, 1)
     );
+}
+
+#[test]
+fn a_new_run_whose_link_is_up_before_the_agent_knows_of_it_is_written_to() {
+    let mut net = Net::new(2, &small());
+    let there = node(1);
+    let next = protocol::Incarnation(500);
+    let sender = net.client(0);
+    let child = net.actor(0);
+    let of_before = net.child(child, 1);
+    net.worlds[0].event(Event::LinkUp {
+        node: there,
+        incarnation: next,
+    });
+    net.settle();
+    // What lived in the run before is gone, though that never had a link.
+    assert_eq!(net.worlds[0].core.stats().proxies, 0);
+    assert_eq!(net.heard(child, "child_actor_exited"), 1);
+    assert_eq!(net.got(of_before), [0_usize; 0]);
+    let target = ActorId::allot(next, 7);
+    let asked = net.worlds[0].send(sender.1, Target::Actor(target), Flags::ASK, 1);
+    net.worlds[0].event(Event::LinkLost {
+        node: there,
+        run: run_of(1),
+        reason: "the node has started again".to_owned(),
+    });
+    net.worlds[0].event(Event::Peers(vec![(run_of(0), node(0)), (next, there)]));
+    net.worlds[0].send(sender.1, Target::Actor(target), TOLD, 2);
+    let ends = net.worlds[0].ask_outcomes(sender.1);
+    assert_eq!((asked, ends.as_slice()), (asked, [].as_slice()));
+    assert_eq!(net.worlds[0].core.stats().dead_letters, 0);
+    assert_eq!(net.heard(child, "child_actor_exited"), 1);
+}
+
+#[test]
+fn a_run_that_is_a_member_is_written_to_whatever_was_heard_before() {
+    let mut net = Net::new(2, &small());
+    let (sender, target) = (net.client(0), net.actor(1));
+    let (run, there) = (run_of(1), node(1));
+    let reason = "its lease has ended".to_owned();
+    net.worlds[0].event(Event::LinkLost {
+        node: there,
+        run,
+        reason,
+    });
+    net.worlds[0].event(Event::Peers(vec![(run, there)]));
+    net.tell(sender, target);
+    assert_eq!(net.worlds[0].core.stats().dead_letters, 0);
 }

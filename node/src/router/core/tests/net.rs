@@ -97,6 +97,7 @@ impl Net {
             if other != n && !self.lost.contains(&other) {
                 self.worlds[other].event(Event::LinkLost {
                     node: node(n),
+                    run: run_of(n),
                     reason: "the node is lost".to_owned(),
                 });
             }
