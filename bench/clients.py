@@ -119,7 +119,7 @@ class ThespianClient(_Client):
 
         An ask to the actor of an unloaded source would wait until its limit.
         """
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 60
         while time.monotonic() < limit:
             found = self._control().get_role_address("Echo", silent=True)
             if found and found["ActorAddress"] and found["SourceHash"] != self.hash:

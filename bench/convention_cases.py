@@ -17,12 +17,6 @@ HOLD_LIMIT_S = 120.0
 
 
 def members(bench: Bench) -> Iterator[Figure]:
-    yield from _first_reply(bench)
-    if DIRECTOR in bench.names:
-        yield from _pulled_by_many(bench)
-
-
-def _first_reply(bench: Bench) -> Iterator[Figure]:
     """An actor that only one of two members may run; the members have no package before."""
     with conventions(bench, 2) as sides:
         for convention in sides.values():
@@ -30,8 +24,9 @@ def _first_reply(bench: Bench) -> Iterator[Figure]:
         for size, label, target in ((0, "small", None), (20 * MB, "20 MB", 3)):
             name = "%s package, load on the leader to a member's first reply" % label
             command = Figure(name + ", command", "ms", {}, target=target)
-            inside = Figure(name + ", in a client (Thespian: loadActorSource)", "ms", {}, target=target)
-            for _ in range(bench.times(8 if size else 12, 3)):
+            inside = name + ", in a client (Thespian: loadActorSource)"
+            inside = Figure(inside, "ms", {}, target=target)
+            for _ in range(bench.times(5 if size else 10, 3)):
                 for side, convention in sides.items():
                     samples = command.sides.setdefault(side, Samples())
                     samples.values.append(_switched(convention, size))
@@ -58,8 +53,10 @@ def _package(convention: Convention, size: int):
     return str(path), convention.leader.version()
 
 
-def _pulled_by_many(bench: Bench) -> Iterator[Figure]:
+def pull(bench: Bench) -> Iterator[Figure]:
     """Director alone: Thespian's leader sends the package to whoever asks for it."""
+    if DIRECTOR not in bench.names:
+        return
     name = "%d members pull 20 MB" % PULLERS
     told = Figure(name + ": `cluster load`", "s", {})
     held = Figure(name + ": until all hold it", "s", {})
@@ -102,4 +99,7 @@ def _put(figure: Figure, value: float) -> None:
     figure.sides.setdefault(DIRECTOR, Samples()).values.append(value)
 
 
-CASES: Dict[str, Callable[[Bench], Iterator[Figure]]] = {"members": members}
+CASES: Dict[str, Callable[[Bench], Iterator[Figure]]] = {
+    "members": members,
+    "pull": pull,
+}

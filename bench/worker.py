@@ -156,6 +156,9 @@ class Measures:
 
     def _answered(self, version, started):
         answer = self.client.ask(self.client.switched(), "version", 10)
+        # Thespian gives a client whatever comes next: also the late answer to an earlier look-up.
+        while isinstance(answer, dict):
+            answer = self.client.listen(10)
         if answer != version:
             raise ValueError("after version %s was loaded `%s` answered" % (version, answer))
         return {"values": [(time.perf_counter() - started) * 1e3]}
