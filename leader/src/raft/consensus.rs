@@ -8,11 +8,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::error::{CheckIsLeaderError, Fatal, RaftError};
 use openraft::{AsyncRuntime, Instant as _, Raft, ServerState, TokioRuntime};
+use protocol::NodeId;
 use protocol::registry::{Command, Outcome, State};
 use redb::StorageBackend;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -50,6 +51,8 @@ pub struct Consensus<R: AsyncRuntime = TokioRuntime> {
     // True once an entry of this run has committed: a leader that restarts fast leads on without
     // an election, and only such an entry proves that nobody else led meanwhile.
     confirmed: watch::Sender<bool>,
+    // The term at the opening: a lead of it is an earlier run's, which may have promised things.
+    opened_term: OnceLock<u64>,
 }
 
 impl<R: AsyncRuntime> Consensus<R> {
@@ -126,6 +129,7 @@ impl<R: AsyncRuntime> Consensus<R> {
             standing,
             stopping: stop,
             confirmed: watch::Sender::new(false),
+            opened_term: OnceLock::new(),
         };
         let identity = ours;
         let begun = consensus.begin(config, identity).await;
@@ -147,9 +151,12 @@ impl<R: AsyncRuntime> Consensus<R> {
         let me = identity.raft;
         let voters = self.raft.with_raft_state(move |state| {
             let membership = state.membership_state.effective();
-            membership.voter_ids().eq([me])
+            let term = state.vote_ref().leader_id().term;
+            (membership.voter_ids().eq([me]), term)
         });
-        if !voters.await.map_err(FatalError::from)? {
+        let (alone, term) = voters.await.map_err(FatalError::from)?;
+        self.opened_term.get_or_init(|| term);
+        if !alone {
             return Ok(());
         }
         self.lead().await?;
@@ -245,6 +252,33 @@ impl<R: AsyncRuntime> Consensus<R> {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.raft.server_metrics().borrow().state == ServerState::Leader
+    }
+
+    /// When that was sent which a majority of the voters has acknowledged last: until then nobody
+    /// else was elected. `None`: this node does not lead, or nobody has acknowledged anything yet.
+    #[must_use]
+    pub fn majority_at(&self) -> Option<R::Instant> {
+        let metrics = self.raft.server_metrics().borrow().clone();
+        let leads = metrics.state == ServerState::Leader;
+        let at = || {
+            let membership = &metrics.membership_config;
+            self.presence.majority_at(self.identity().raft, membership)
+        };
+        leads.then(at).flatten()
+    }
+
+    /// Whose entries stand in the log right before those of this lead: nobody else has committed
+    /// anything between. `None`: this node has committed nothing in its lead yet, it goes on with
+    /// the lead of an earlier run, or the other is no voter any more.
+    #[must_use]
+    pub fn led_before(&self) -> Option<NodeId> {
+        let (leader, before) = self.replica.leaders()?;
+        let metrics = self.raft.server_metrics().borrow().clone();
+        let leads = metrics.state == ServerState::Leader && leader == self.identity().raft;
+        let won = metrics.vote.leader_id().term > *self.opened_term.get()?;
+        let membership = metrics.membership_config.membership();
+        let voter = membership.get_node(&before)?;
+        (leads && won).then_some(voter.node)
     }
 
     pub(crate) fn image(&self) -> Image {

@@ -40,6 +40,8 @@ struct Applied {
     log_id: Option<LogId>,
     membership: Membership,
     recent: Recent,
+    // Whose entries stood in the log before those of `log_id`'s leader, as far as is known.
+    led_before: Option<RaftId>,
 }
 
 /// openraft's state machine over a [`Replica`].
@@ -72,6 +74,12 @@ impl Replica {
             applied.log_id.index().unwrap_or_default(),
             applied.registry.state(),
         )
+    }
+
+    /// The leader of the last applied entry, and the one whose entry stood before its first.
+    pub(crate) fn leaders(&self) -> Option<(RaftId, RaftId)> {
+        let applied = self.applied.read().unwrap_or_else(PoisonError::into_inner);
+        Some((applied.log_id?.leader_id.node_id, applied.led_before?))
     }
 
     /// At most `count` entries applied behind `index`, if they are still kept.
@@ -107,6 +115,7 @@ impl Replica {
             log_id,
             membership,
             recent: Recent::default(),
+            led_before: None,
         };
         drop(applied);
         self.index.send_replace(log_id.index().unwrap_or_default());
@@ -114,7 +123,12 @@ impl Replica {
 
     fn apply<R: AsyncRuntime>(&self, entry: Entry<R>) -> Vec<Outcome> {
         let mut applied = self.applied.write().unwrap_or_else(PoisonError::into_inner);
-        applied.log_id = Some(entry.log_id);
+        let before = applied.log_id.replace(entry.log_id);
+        if let Some(before) = before
+            && before.leader_id != entry.log_id.leader_id
+        {
+            applied.led_before = Some(before.leader_id.node_id);
+        }
         let mut outcomes = Vec::new();
         let mut done = Vec::new();
         match entry.payload {
@@ -145,6 +159,7 @@ impl<R: AsyncRuntime> Machine<R> {
                 log_id: None,
                 membership: Membership::default(),
                 recent: Recent::default(),
+                led_before: None,
             })),
             index: watch::Sender::new(0),
         };

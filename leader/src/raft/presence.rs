@@ -108,6 +108,19 @@ impl<R: AsyncRuntime> Presence<R> {
         })
     }
 
+    /// When that was sent which a majority has acknowledged last; `None`: nothing in this lead.
+    pub(crate) fn majority_at(&self, me: RaftId, membership: &Membership) -> Option<InstantOf<R>> {
+        let seen = self.seen();
+        let holds = |sent: InstantOf<R>| {
+            is_quorum(membership, |voter| {
+                let at = seen.acknowledged.get(&voter);
+                voter == me || at.is_some_and(|at| *at >= sent)
+            })
+        };
+        let sent = seen.acknowledged.values().copied();
+        sent.filter(|sent| holds(*sent)).max()
+    }
+
     /// Whether `voter` has acknowledged within the silence.
     pub(crate) fn answers(&self, voter: RaftId) -> bool {
         let at = self.seen().acknowledged.get(&voter).copied();

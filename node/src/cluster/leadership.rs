@@ -86,8 +86,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     loop {
         let now = standing.borrow_and_update().clone();
         node.mutual.note_leader(now.leader.is_some());
-        let leader = now.leader.as_ref().map(|(id, _)| *id);
-        node.mutual.note_lead(leader, now.leads);
+        node.mutual.note_lead(now.leads.then_some(now.term));
         if now.leads {
             tracing::info!(term = now.term, "this node leads");
             let lead = node.shutdown.child_token();

@@ -40,7 +40,7 @@ pub(crate) struct Lease {
 enum Term {
     /// None in this run yet.
     None { offline: bool },
-    /// This node leads: its majority answers it.
+    /// This node leads, and is the only voter.
     Leads,
     /// Until then.
     Until(Instant),
@@ -61,15 +61,29 @@ impl Lease {
         self.state.subscribe()
     }
 
-    /// This node leads.
-    pub(super) fn lead(&self) {
+    /// This node leads, and nobody else can before it knows.
+    pub(super) fn lead_alone(&self) {
         self.set(Term::Leads);
     }
 
-    /// This node leads no longer: whoever does has just granted it a fresh lease.
+    /// This node begins to lead: what an earlier leader granted it ends as early as its own right
+    /// would, for it is by that right that the next leader counts.
+    pub(super) fn begin_lead(&self) {
+        let latest = Instant::now() + LEADING;
+        if matches!(*self.term.borrow(), Term::Until(end) if end > latest) {
+            self.set(Term::Until(latest));
+        }
+    }
+
+    /// This node leads; a majority of the voters has acknowledged what it sent at `sent`.
+    pub(super) fn lead(&self, sent: Instant) {
+        self.set(Term::Until(sent + LEADING));
+    }
+
+    /// This node leads no longer; what its majority granted it last runs on.
     pub(super) fn lead_no_longer(&self) {
         if *self.term.borrow() == Term::Leads {
-            self.set(Term::Until(Instant::now() + AFTER_LEADING));
+            self.set(Term::Until(Instant::now() + LEADING));
         }
     }
 
@@ -131,14 +145,19 @@ impl Lease {
     }
 }
 
-/// What a leader that lost its majority has left, to find the next one. It noticed the loss within
-/// the longest election; the next leader counts on both together being over soon
-/// (`FORMER_LEADER`).
-const AFTER_LEADING: Duration = Duration::from_millis(500);
+/// How long a leader's own right to serve lasts, from when that was sent which a majority of the
+/// voters acknowledged last. Longer than it takes to hand over in order.
+const LEADING: Duration = Duration::from_millis(800);
 
 /// How long after its election a leader reckons with the lease of the one before that has no
-/// session with it: its longest election and what it has left then, and a margin.
-pub(crate) const FORMER_LEADER: Duration = Duration::from_millis(1_500);
+/// session with it.
+///
+/// Of the majority that acknowledged what the former leader sent last, at S, one voter at least
+/// has elected the next, and did so after S. So the former leader's own right, which ends at
+/// S + `LEADING` by its own clock, is over at the election + `LEADING`; the rest is for clocks and
+/// timers. That voter also held to the former leader for the shortest election (300 ms) from when
+/// it heard it, which is kept as a further margin.
+pub(crate) const FORMER_LEADER: Duration = Duration::from_millis(1_000);
 
 #[cfg(test)]
 mod tests {
@@ -162,6 +181,26 @@ mod tests {
                 held >= LEASE && held < LEASE + Duration::from_millis(50),
                 "{held:?}"
             );
+            shutdown.cancel();
+        };
+        tokio::join!(lease.run(shutdown.clone()), running);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_serves_no_longer_than_the_next_one_reckons_with() {
+        let lease = Lease::default();
+        let mut state = lease.state();
+        let shutdown = CancellationToken::new();
+        let running = async {
+            // Acknowledged late, and noticed later: both count from when it was sent.
+            let sent = Instant::now();
+            tokio::time::advance(Duration::from_millis(300)).await;
+            lease.lead(sent);
+            lease.lead_no_longer();
+            assert!(state.borrow().serves());
+            state.wait_for(|state| !state.serves()).await.unwrap();
+            let held = sent.elapsed();
+            assert!(held >= LEADING && held < FORMER_LEADER, "{held:?}");
             shutdown.cancel();
         };
         tokio::join!(lease.run(shutdown.clone()), running);

@@ -38,14 +38,8 @@ pub(crate) struct Mutual {
     /// Whether this node has left for good and is to forget itself at its stop.
     pub(crate) leaves: AtomicBool,
     leaderless: Mutex<Option<Instant>>,
-    lead: Mutex<Lead>,
-}
-
-/// Who led last, and since when this node does.
-#[derive(Debug, Default, Clone, Copy)]
-struct Lead {
-    former: Option<NodeId>,
-    since: Option<Instant>,
+    // The term in which this node leads, and since when.
+    lead: Mutex<Option<(u64, Instant)>>,
 }
 
 impl Mutual {
@@ -63,21 +57,19 @@ impl Mutual {
         *since
     }
 
-    /// Notes who leads: another node, or this one from now.
-    pub(crate) fn note_lead(&self, leader: Option<NodeId>, leads: bool) {
+    /// Notes that this node leads in this term, or that it does not lead.
+    pub(crate) fn note_lead(&self, term: Option<u64>) {
         let mut lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
-        if leads {
-            lead.since.get_or_insert_with(Instant::now);
-        } else {
-            lead.since = None;
-            lead.former = leader.or(lead.former);
+        match (term, *lead) {
+            (Some(term), Some((known, _))) if term == known => {}
+            (term, _) => *lead = term.map(|term| (term, Instant::now())),
         }
     }
 
-    /// Whether this member led before this node does, and since when this one does.
-    pub(crate) fn led_before(&self, member: NodeId) -> Option<Instant> {
+    /// Since when this node leads, if it does.
+    pub(crate) fn leads_since(&self) -> Option<Instant> {
         let lead = self.lead.lock().unwrap_or_else(PoisonError::into_inner);
-        lead.since.filter(|_| lead.former == Some(member))
+        lead.map(|(_, since)| since)
     }
 
     /// Since when no leader is known.

@@ -5,6 +5,7 @@
 //! Not here: the leader's side (`sessions`), joining (`join`).
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,13 +51,14 @@ pub(crate) async fn run(node: Arc<Node>) {
 /// While this node leads: it is up in its own registry, and its lease holds.
 async fn lead(node: &Arc<Node>, standing: &mut watch::Receiver<super::Standing>) {
     let membership = &node.membership;
-    membership.lease.lead();
+    membership.lease.begin_lead();
     while standing.borrow_and_update().leads {
+        let alone = lead_on(node);
         if announced(node) {
             membership.trouble.send_replace(None);
         } else if let Err(failure) = announce(node).await {
             tracing::warn!(%failure, "this node is not announced yet");
-            let _moved = timeout(ANNOUNCE_AGAIN, standing.changed()).await;
+            let _moved = timeout(LEAD_ON, standing.changed()).await;
             continue;
         }
         let mut applied = membership.registry.applied();
@@ -64,9 +66,25 @@ async fn lead(node: &Arc<Node>, standing: &mut watch::Receiver<super::Standing>)
             changed = standing.changed() => if changed.is_err() { return },
             // Somebody may have called it lost while it did not lead.
             changed = applied.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LEAD_ON), if !alone => {}
         }
     }
     membership.lease.lead_no_longer();
+}
+
+/// Prolongs the lease of a leader by what its majority acknowledged; whether it votes alone.
+fn lead_on(node: &Node) -> bool {
+    let membership = &node.membership;
+    let Some(consensus) = membership.registry.consensus() else {
+        return false;
+    };
+    let alone = consensus.standing().borrow().voters.len() == 1;
+    if alone {
+        membership.lease.lead_alone();
+    } else if let Some(sent) = consensus.majority_at() {
+        membership.lease.lead(sent);
+    }
+    alone
 }
 
 /// Whether the registry knows this run of the node to be up.
@@ -162,6 +180,7 @@ struct Session<'a> {
     heard: watch::Sender<Instant>,
     // Whether it began with this node as a voter, which gets no stream.
     voted: bool,
+    renewed: AtomicBool,
 }
 
 impl<'a> Session<'a> {
@@ -173,6 +192,7 @@ impl<'a> Session<'a> {
             sent: Mutex::default(),
             heard: watch::Sender::new(Instant::now()),
             voted: node.membership.registry.consensus().is_some(),
+            renewed: AtomicBool::new(false),
         }
     }
 
@@ -269,7 +289,8 @@ impl<'a> Session<'a> {
         true
     }
 
-    /// Sends heartbeats until shutdown.
+    /// Sends heartbeats until shutdown. The leader acknowledges none until this node's roles are
+    /// as it knew them when the session began: until then it is told often how far they are.
     async fn beat(&self, sender: &mut FrameSender, every: Duration) -> String {
         let mut number = 0;
         loop {
@@ -279,7 +300,8 @@ impl<'a> Session<'a> {
             if let Err(fault) = sender.send(&beat).await {
                 return told(&fault);
             }
-            tokio::time::sleep(every).await;
+            let renewed = self.renewed.load(Ordering::Relaxed);
+            tokio::time::sleep(if renewed { every } else { FIRST_HEARTBEAT }).await;
         }
     }
 
@@ -336,6 +358,7 @@ impl<'a> Session<'a> {
             }
             sent.pop_front();
             if first == number {
+                self.renewed.store(true, Ordering::Relaxed);
                 self.node.membership.lease.renew(at, lease);
             }
         }
@@ -402,5 +425,8 @@ const WELCOME_LIMIT: Duration = Duration::from_secs(5);
 /// How long an acknowledgement may take.
 const ACKNOWLEDGE_LIMIT: Duration = Duration::from_millis(1_500);
 
-/// Wait before a leader announces itself again.
-const ANNOUNCE_AGAIN: Duration = Duration::from_millis(300);
+/// How often a leader looks whether its majority acknowledges it.
+const LEAD_ON: Duration = Duration::from_millis(100);
+
+/// Between two heartbeats until the first one of a session is acknowledged.
+const FIRST_HEARTBEAT: Duration = Duration::from_millis(100);

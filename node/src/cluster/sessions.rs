@@ -33,6 +33,22 @@ struct Seen {
     incarnation: Incarnation,
     until: Instant,
     report: Report,
+    /// What its router must have before a heartbeat renews the lease; `None`: no session yet since
+    /// this node leads.
+    begun_at: Option<u64>,
+    /// Its loss is on its way to the log: nothing renews the lease any more.
+    losing: bool,
+}
+
+/// What a heartbeat does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// The lease is renewed.
+    Renewed,
+    /// It is not: the member's roles are older than its session.
+    Behind,
+    /// There is none to renew.
+    Over,
 }
 
 /// What a member said of itself last.
@@ -60,13 +76,6 @@ impl Sessions {
             .collect()
     }
 
-    /// Whether the member's lease holds, as far as this node granted it.
-    pub(crate) fn is_live(&self, node: NodeId) -> bool {
-        let seen = self.seen();
-        seen.get(&node)
-            .is_some_and(|seen| seen.until > Instant::now())
-    }
-
     /// Moves with each report, lease and loss.
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
@@ -78,32 +87,73 @@ impl Sessions {
         self.moved();
     }
 
-    fn grant(&self, node: NodeId, incarnation: Incarnation) {
+    /// Whether the member has begun a session since this node leads.
+    pub(crate) fn has_begun(&self, node: NodeId) -> bool {
+        let seen = self.seen();
+        seen.get(&node).is_some_and(|seen| seen.begun_at.is_some())
+    }
+
+    /// Grants a fresh lease; `false` while the loss of the last one is on its way. `applied`: for a
+    /// session that begins now, how far the registry is here. It is looked at under the lock, so
+    /// that whoever finds no session afterwards knows that a later one asks for as much or more.
+    fn grant(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+        applied: Option<&dyn Fn() -> u64>,
+    ) -> bool {
         let mut seen = self.seen();
         let fresh = || Seen {
             incarnation,
             until: Instant::now(),
             report: Report::default(),
+            begun_at: None,
+            losing: false,
         };
         let entry = seen.entry(node).or_insert_with(fresh);
         if entry.incarnation != incarnation {
             *entry = fresh();
         }
+        if entry.losing {
+            return false;
+        }
         entry.until = Instant::now() + LEASE + MARGIN;
+        if let Some(applied) = applied {
+            entry.begun_at = Some(applied());
+        }
         drop(seen);
         self.moved();
+        true
     }
 
-    fn hear(&self, node: NodeId, incarnation: Incarnation, report: Report) -> bool {
+    fn hear(&self, node: NodeId, incarnation: Incarnation, report: Report) -> Heard {
         let mut seen = self.seen();
         let entry = seen.get_mut(&node);
-        let Some(entry) = entry.filter(|entry| entry.incarnation == incarnation) else {
-            return false;
+        let Some(entry) = entry.filter(|it| it.incarnation == incarnation && !it.losing) else {
+            return Heard::Over;
         };
+        let heard = match entry.begun_at {
+            None => return Heard::Over,
+            Some(begun_at) if report.bound < begun_at => Heard::Behind,
+            Some(_) => Heard::Renewed,
+        };
+        // One that is behind is alive as well: it is not lost for it.
         entry.until = Instant::now() + LEASE + MARGIN;
         entry.report = report;
         drop(seen);
         self.moved();
+        heard
+    }
+
+    /// From now on nothing renews this lease; `false` if it was renewed just now.
+    fn begin_loss(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        let mut seen = self.seen();
+        let entry = seen.get_mut(&node);
+        let over = |it: &&mut Seen| it.incarnation == incarnation && it.until <= Instant::now();
+        let Some(entry) = entry.filter(over) else {
+            return false;
+        };
+        entry.losing = true;
         true
     }
 
@@ -175,7 +225,7 @@ fn grant_all(node: &Node) {
             .collect::<Vec<_>>()
     });
     for (member, incarnation) in up {
-        membership.sessions.grant(member, incarnation);
+        membership.sessions.grant(member, incarnation, None);
     }
 }
 
@@ -216,6 +266,9 @@ async fn expire(node: &Node) {
 }
 
 async fn lose(node: &Node, member: NodeId, incarnation: Incarnation) {
+    if !node.membership.sessions.begin_loss(member, incarnation) {
+        return;
+    }
     let lost = Command::Member(MemberCommand::Lost {
         node: member,
         incarnation,
@@ -325,7 +378,13 @@ async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, St
         });
         registry.propose(described).await.map_err(failed)?;
     }
-    node.membership.sessions.grant(from, open.incarnation);
+    // A leader that was just elected may know less than what was acknowledged before.
+    registry.confirm().await.map_err(failed)?;
+    let applied = || registry.read_at(|index, _| index);
+    let sessions = &node.membership.sessions;
+    if !sessions.grant(from, open.incarnation, Some(&applied)) {
+        return Err("the loss of its last lease is being committed".to_owned());
+    }
     Ok(was_lost)
 }
 
@@ -355,8 +414,13 @@ async fn hear(
                 };
                 let sessions = &node.membership.sessions;
                 // A leader that is one no longer grants nothing.
-                if !node.membership.leads() || !sessions.hear(from, open.incarnation, report) {
-                    return "its lease is over".to_owned();
+                if !node.membership.leads() {
+                    return "this node leads no longer".to_owned();
+                }
+                match sessions.hear(from, open.incarnation, report) {
+                    Heard::Renewed => {}
+                    Heard::Behind => continue,
+                    Heard::Over => return "its lease is over".to_owned(),
                 }
                 if acknowledge.send(number).await.is_err() {
                     return "this node leads no longer".to_owned();
@@ -475,24 +539,56 @@ mod tests {
     async fn a_lease_ends_with_its_margin_and_is_renewed_by_the_same_run_only() {
         let sessions = Sessions::default();
         let (node, run) = (NodeId(2), Incarnation(7));
-        sessions.grant(node, run);
+        assert!(sessions.grant(node, run, Some(&|| 0)));
         tokio::time::advance(LEASE).await;
-        assert!(sessions.is_live(node));
-        assert!(sessions.hear(node, run, Report::default()));
-        assert!(!sessions.hear(node, Incarnation(8), Report::default()));
+        assert!(sessions.due(Instant::now()).0.is_empty());
+        assert_eq!(sessions.hear(node, run, Report::default()), Heard::Renewed);
+        let other = sessions.hear(node, Incarnation(8), Report::default());
+        assert_eq!(other, Heard::Over);
         tokio::time::advance(LEASE + MARGIN).await;
-        assert!(!sessions.is_live(node));
         assert_eq!(sessions.due(Instant::now()), (vec![(node, run)], None));
         sessions.forget(node);
         assert_eq!(sessions.due(Instant::now()), (Vec::new(), None));
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_first_lease_of_a_session_waits_for_the_roles_of_its_beginning() {
+        let sessions = Sessions::default();
+        let (node, run) = (NodeId(2), Incarnation(7));
+        let bound = |bound| Report {
+            bound,
+            ..Report::default()
+        };
+        assert!(sessions.grant(node, run, None));
+        assert!(!sessions.has_begun(node));
+        assert_eq!(sessions.hear(node, run, bound(99)), Heard::Over);
+        assert!(sessions.grant(node, run, Some(&|| 12)));
+        assert!(sessions.has_begun(node));
+        assert_eq!(sessions.hear(node, run, bound(11)), Heard::Behind);
+        assert_eq!(sessions.hear(node, run, bound(12)), Heard::Renewed);
+        assert!(sessions.grant(node, run, Some(&|| 15)));
+        assert_eq!(sessions.hear(node, run, bound(14)), Heard::Behind);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_whose_loss_is_being_committed_is_not_renewed() {
+        let sessions = Sessions::default();
+        let (node, run) = (NodeId(2), Incarnation(7));
+        assert!(sessions.grant(node, run, Some(&|| 0)));
+        assert!(!sessions.begin_loss(node, run), "it holds");
+        tokio::time::advance(LEASE + MARGIN).await;
+        assert!(sessions.begin_loss(node, run));
+        assert_eq!(sessions.hear(node, run, Report::default()), Heard::Over);
+        assert!(!sessions.grant(node, run, Some(&|| 0)));
+        assert!(sessions.grant(node, Incarnation(8), Some(&|| 0)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_one_that_is_silent_longest_is_lost_first() {
         let sessions = Sessions::default();
-        sessions.grant(NodeId(3), Incarnation(1));
+        sessions.grant(NodeId(3), Incarnation(1), None);
         tokio::time::advance(Duration::from_secs(1)).await;
-        sessions.grant(NodeId(2), Incarnation(1));
+        sessions.grant(NodeId(2), Incarnation(1), None);
         let (due, next) = sessions.due(Instant::now());
         assert!(due.is_empty() && next.is_some());
         tokio::time::advance(LEASE + MARGIN).await;

@@ -67,12 +67,17 @@ pub(crate) async fn take_part(
     };
     let config = Config::single(path, start, voter);
     let consensus = open_log(&config, membership).await?;
+    // Among others, one that led when it ended holds itself for the leader until it hears of the
+    // next: only its majority's answers give it a lease (`session`).
     let leads = consensus.is_leader();
+    let voters = consensus.standing();
     let _nothing_was_followed = membership.registry.become_voter(Arc::new(consensus));
     if leads {
         let mut standing = membership.registry.standing();
-        let _late = timeout(DYING_LIMIT, standing.wait_for(|standing| standing.leads)).await;
-        membership.lease.lead();
+        let led = timeout(DYING_LIMIT, standing.wait_for(|standing| standing.leads)).await;
+        if led.is_ok_and(|led| led.is_ok()) && voters.borrow().voters.len() == 1 {
+            membership.lease.lead_alone();
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The preflight of a convention: one member of each kind of Python imports a source and says
 //! which capabilities each class fits; the registry's part is compared here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::control::{ActorFailure, FailureCode, PreparedClass};
 use protocol::definition::{ActorDefinition, Placement};
@@ -10,6 +10,7 @@ use protocol::{GroupDefinition, NodeId, SourceHash};
 use tokio::task::JoinSet;
 
 use super::{ClusterFleet, StepFault};
+use crate::cluster::lease::FORMER_LEADER;
 use crate::cluster::placement;
 use crate::cluster::steps::failure;
 use leader::reconcile::Preflight;
@@ -45,7 +46,8 @@ impl ClusterFleet {
             let message = format!("package {} is not held by the leader", source.short());
             return Err(failure(message));
         };
-        let kinds = self.kinds(origin);
+        let present = self.present().await;
+        let kinds = self.kinds(origin, &present);
         if kinds.is_empty() {
             return Err(nowhere("no member that is up takes actors now".to_owned()));
         }
@@ -79,7 +81,30 @@ impl ClusterFleet {
             let nobody = || failure("no member could look at the package".to_owned());
             return Err(first.unwrap_or_else(nobody));
         }
-        Ok(self.placed(source, bytes, definition, good).await)
+        let placed = self.placed(source, bytes, definition, good, &present);
+        Ok(placed.await)
+    }
+
+    /// This node and the members that have begun a session with it. Right after its election they
+    /// are given a moment for that; who is missing then may be dead, and nothing waits for it that
+    /// can do without.
+    async fn present(&self) -> BTreeSet<NodeId> {
+        let sessions = &self.node.membership.sessions;
+        let mut changed = sessions.changed();
+        let others = self.others();
+        let all = async {
+            while !others.iter().all(|member| sessions.has_begun(*member)) {
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if let Some(since) = self.node.mutual.leads_since() {
+            let over = tokio::time::Instant::from_std(since + FORMER_LEADER);
+            let _settled = tokio::time::timeout_at(over, all).await;
+        }
+        let begun = others.iter().filter(|it| sessions.has_begun(**it));
+        begun.copied().chain([self.node.id]).collect()
     }
 
     /// Members that may run one actor of a loaded source.
@@ -110,12 +135,13 @@ impl ClusterFleet {
         self.node.replica.read(bytes)
     }
 
-    /// Eligible members by kind of Python, preferred first.
-    fn kinds(&self, origin: Option<NodeId>) -> Vec<Vec<Looked>> {
+    /// Eligible members by kind of Python, those present first, each preferred first.
+    fn kinds(&self, origin: Option<NodeId>, present: &BTreeSet<NodeId>) -> Vec<Vec<Looked>> {
         let alive = self.node.mutual.holdings.alive();
         self.node.replica.read(|state| {
             let mut nodes = placement::eligible(state);
             placement::prefer(state, &mut nodes, origin, &alive);
+            nodes.sort_by_key(|node| !present.contains(node));
             let capabilities = |node: NodeId| {
                 let member = state.members.get(&node)?;
                 Some((node, member.capabilities.clone()))
@@ -216,6 +242,7 @@ impl ClusterFleet {
         bytes: u64,
         definition: &GroupDefinition,
         good: Vec<(Vec<Looked>, Finding)>,
+        present: &BTreeSet<NodeId>,
     ) -> Preflight {
         let mut preflight = Preflight::default();
         for (_, finding) in &good {
@@ -235,7 +262,7 @@ impl ClusterFleet {
             if !fitting.is_empty() {
                 reasons = vec!["those that fit do not hold the package or trust it".to_owned()];
             }
-            let verified = self.verified(source, bytes, actor, fitting).await;
+            let verified = self.verified(source, bytes, actor, fitting, present).await;
             if class.failure.is_none() && verified.is_empty() {
                 let name = &class.name;
                 let reasons = reasons.join("; ");
@@ -286,7 +313,8 @@ impl ClusterFleet {
         source: SourceHash,
         bytes: u64,
         actor: &ActorDefinition,
-        fitting: Vec<NodeId>,
+        mut fitting: Vec<NodeId>,
+        present: &BTreeSet<NodeId>,
     ) -> Vec<NodeId> {
         if actor.placement == Placement::Each {
             let mut holding = JoinSet::new();
@@ -306,9 +334,11 @@ impl ClusterFleet {
         }
         let holdings = &self.node.mutual.holdings;
         let trusts = |member: NodeId| holdings.judgement(member, source) == Some(None);
+        fitting.sort_by_key(|member| !present.contains(member));
         let mut verified = Vec::new();
         for member in fitting {
-            let wanted = verified.len() < VERIFIED_WANTED;
+            let may_answer = present.contains(&member) || verified.is_empty();
+            let wanted = may_answer && verified.len() < VERIFIED_WANTED;
             let trusts = match wanted && !trusts(member) {
                 true => self.ensure_held(member, source, bytes, None).await == Ok(None),
                 false => trusts(member),

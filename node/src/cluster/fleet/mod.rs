@@ -127,19 +127,19 @@ impl ClusterFleet {
         }
     }
 
-    /// Resolves when a member that led before this node must know that it has no lease: it lost
-    /// its majority before this node was elected, and has no session here.
+    /// Resolves when a member that led before this node has no lease any more: its own right as a
+    /// leader is over (`FORMER_LEADER`), and nobody has granted it another. Whoever else had led
+    /// meanwhile and granted any would stand in the log between; and what this node grants asks
+    /// for at least what is applied here now.
     async fn without_lease(&self, member: NodeId) {
-        let Some(since) = self.node.mutual.led_before(member) else {
+        let Some(since) = self.node.mutual.leads_since() else {
             return std::future::pending().await;
         };
         let over = tokio::time::Instant::from_std(since + FORMER_LEADER);
         tokio::time::sleep_until(over).await;
-        let reports = self.node.membership.sessions.reports();
-        if reports
-            .get(&member)
-            .is_some_and(|report| report.heard.is_some())
-        {
+        let consensus = self.node.replica.consensus();
+        let led_before = consensus.and_then(|consensus| consensus.led_before());
+        if led_before != Some(member) || self.node.membership.sessions.has_begun(member) {
             std::future::pending().await
         }
     }

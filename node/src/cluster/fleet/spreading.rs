@@ -8,7 +8,7 @@ use protocol::peer::{Step, StepOutcome};
 use protocol::{NodeId, RequestId, SourceHash};
 use tokio::sync::{Notify, mpsc};
 
-use super::{ClusterFleet, Spread};
+use super::{ClusterFleet, Spread, up};
 use crate::cluster::distribution::Distribution;
 use crate::cluster::placement;
 use crate::cluster::steps::failure;
@@ -187,6 +187,8 @@ impl ClusterFleet {
             proceed("verified", "");
             return Ok(None);
         }
+        // Who may be dead takes no holder's time from those that are there.
+        self.begun_or_gone(member).await;
         let spread = self.spread(source);
         let holders = match known {
             Some(_) => self.holders(source),
@@ -222,6 +224,21 @@ impl ClusterFleet {
             }
         }
         outcome
+    }
+
+    /// Waits until a member has begun a session with this node as the leader, or is not up.
+    async fn begun_or_gone(&self, member: NodeId) {
+        let sessions = &self.node.membership.sessions;
+        let Some(incarnation) = self.node.replica.read(|state| up(state, member)) else {
+            return;
+        };
+        let mut changed = sessions.changed();
+        let begun =
+            async { while !sessions.has_begun(member) && changed.changed().await.is_ok() {} };
+        tokio::select! {
+            () = begun => {}
+            () = self.gone(member, incarnation) => {}
+        }
     }
 
     /// Those known to hold a package, this node last.
