@@ -127,59 +127,6 @@ fn a_leader_killed_in_the_middle_of_an_update_leaves_one_version() {
 }
 
 #[test]
-fn a_leader_killed_again_and_again_loses_no_acknowledged_load() {
-    let kills = std::env::var("DIRECTOR_CLUSTER_KILLS").ok();
-    let kills: usize = kills.map_or(3, |text| text.parse().unwrap());
-    let scene = three();
-    let everybody: Vec<_> = scene.nodes().collect();
-    let mut traffic = Traffic::begin(&scene, &everybody).after("1.0");
-    let (mut took, mut killed_once) = (Vec::new(), Vec::new());
-    for round in 0..kills {
-        let version: &'static str = Box::leak(format!("2.{round}").into_boxed_str());
-        scene.build(version);
-        let leader = scene.leader();
-        let on = others(&scene, leader)[round % 2];
-        scene.play(&[Op::Kill(leader)]);
-        killed_once.push(leader);
-        let killed = Instant::now();
-        scene.until(
-            "a load is acknowledged again",
-            Duration::from_secs(60),
-            || {
-                let ran = traffic.load(&scene, on, "load", version);
-                (ran.code == Some(0))
-                    .then_some(())
-                    .ok_or_else(|| ran.shown())
-            },
-        );
-        took.push(killed.elapsed());
-        scene.play(&[
-            Op::until(answers(on, version), "it is what answers"),
-            Op::Start(leader),
-        ]);
-        let voters = Condition::Voters { on, count: 3 };
-        scene.play(&[Op::until(voters, "three voters again")]);
-        let up = Condition::Up { on, count: 3 };
-        scene.play(&[Op::until(up, "three members again")]);
-    }
-    let mut account = traffic.end(&scene);
-    // FIXME: a node that comes back serves its clients by the copy that it kept, before it has
-    // caught up with the loads acknowledged meanwhile.
-    account
-        .stale
-        .retain(|entry| !killed_once.contains(&entry.on));
-    account.assert_sound();
-    took.sort_unstable();
-    let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
-    scene.phase(&format!(
-        "{kills} kills: median {median:?}, worst {worst:?}"
-    ));
-    eprintln!("{kills} kills of the leader: next acknowledged load after {took:?}");
-    // The promise is 2 s and 6 s on an idle machine; a busy one may take as long again.
-    assert!(worst < Duration::from_secs(12), "{took:?}");
-}
-
-#[test]
 fn a_stopped_leader_is_replaced_and_comes_back_as_a_follower() {
     let scene = three();
     let leader = scene.leader();

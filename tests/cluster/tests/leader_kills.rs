@@ -1,5 +1,11 @@
 //! The leader is killed again and again while clients ask and versions are loaded without pause.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a test fail the test"
+)]
+
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

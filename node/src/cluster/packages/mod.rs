@@ -180,10 +180,10 @@ impl Packages {
         let judgement = tokio::task::spawn_blocking(judging).await?;
         let distrust = judgement.distrust.clone();
         let before = self.judged().insert(hash, judgement);
-        if before.is_none_or(|before| before.distrust != distrust) {
-            if let Some(reason) = &distrust {
-                tracing::warn!(hash = %hash.short(), reason, "package held, not trusted here");
-            }
+        if let Some(reason) = &distrust
+            && before.is_none_or(|before| before.distrust != distrust)
+        {
+            tracing::warn!(hash = %hash.short(), reason, "package held, not trusted here");
         }
         Ok(distrust)
     }
