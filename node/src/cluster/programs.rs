@@ -2,8 +2,8 @@
 //!
 //! Nodes that a user's programs start on one host share the user's secret, and with it what is on
 //! the host: each may start actors of any program of that user. A request for one shows, bound to
-//! all that it asks for and to who is asked, that its sender knows the secret; to be a member is not
-//! enough, as members by token may belong to others.
+//! all that it asks for and to who is asked, that its sender knows the secret; to be a member is
+//! not enough, as members by token may belong to others.
 //! Not here: actors of sources (`creation`), the secret (`same_user`).
 
 use std::sync::Arc;
