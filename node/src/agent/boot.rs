@@ -317,7 +317,7 @@ impl Agent {
             Err(_elapsed) => tracing::warn!("the stop is not in the registry: nobody answers"),
             Ok(Ok(_)) => {}
         }
-        hand_over(&node).await;
+        leadership::hand_over(&node).await;
         node.shutdown.cancel();
         let exits = node.actors.all().into_iter().map(|actor| {
             let node = Arc::clone(&node);
@@ -407,18 +407,6 @@ impl Agent {
             packages.follow_keys(named, node.shutdown.clone()).await;
         });
         start::run(node);
-    }
-}
-
-/// Lets another voter lead, if there is one, so that nobody has to wait for an election.
-async fn hand_over(node: &Node) {
-    let consensus = node.replica.consensus().filter(|log| log.is_leader());
-    let Some(consensus) = consensus else {
-        return;
-    };
-    let alone = consensus.standing().borrow().voters.len() < 2;
-    if !alone && let Err(failure) = consensus.step_down().await {
-        tracing::info!(%failure, "the lead is not handed over");
     }
 }
 

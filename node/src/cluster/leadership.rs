@@ -109,6 +109,18 @@ pub(crate) async fn run(node: Arc<Node>) {
     }
 }
 
+/// Lets another voter lead, if there is one, so that nobody has to wait for an election.
+pub(crate) async fn hand_over(node: &Node) {
+    let consensus = node.replica.consensus().filter(|log| log.is_leader());
+    let Some(consensus) = consensus else {
+        return;
+    };
+    let alone = consensus.standing().borrow().voters.len() < 2;
+    if !alone && let Err(failure) = consensus.step_down().await {
+        tracing::info!(%failure, "the lead is not handed over");
+    }
+}
+
 fn begin(node: &Arc<Node>, lead: &CancellationToken) -> JoinSet<()> {
     let mut work = JoinSet::new();
     let Some(fleet) = node.mutual.fleet.get() else {

@@ -41,7 +41,8 @@ pub(crate) async fn run(node: Arc<Node>) {
                 tracing::debug!(reason, "no session");
                 membership.trouble.send_replace(Some(reason));
                 let pause = rand::rng().random_range(PAUSE_MS);
-                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let gone = removed.changed();
+                let _at_once_if_removed = timeout(Duration::from_millis(pause), gone).await;
             }
         };
         let _stopped = node.shutdown.run_until_cancelled(once).await;
@@ -380,7 +381,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Ends a voter's session when consensus says that another leads.
+    /// Ends the session when another node leads, or this one has another part than it began with.
     async fn moved_on(&self) -> String {
         let registry = &self.node.membership.registry;
         let (mut standing, mut removed) = (registry.standing(), registry.removed());

@@ -173,7 +173,13 @@ pub(crate) async fn keep(node: &Arc<Node>, fleet: &ClusterFleet) {
             tracing::info!(reason, "the voters stay as they are for now");
         }
         repair(node, fleet).await;
-        tokio::time::sleep(LOOK).await;
+        // One that is alone sleeps until somebody comes.
+        let alone = node.replica.read(|state| state.members.len() < 2);
+        if !alone {
+            tokio::time::sleep(LOOK).await;
+        } else if applied.changed().await.is_err() {
+            return;
+        }
     }
 }
 

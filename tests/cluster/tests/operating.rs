@@ -122,3 +122,77 @@ fn a_survivor_goes_on_alone_after_the_quorum_is_lost_for_good() {
     let status = scene.json(B, "cluster status");
     assert_eq!(status["voters"].as_array().unwrap().len(), 1, "{status:#}");
 }
+
+#[test]
+fn a_leader_that_leaves_hands_its_lead_and_its_vote_over_first() {
+    let scene = Scene::convention(3);
+    let leader = scene.leader();
+    let rest: Vec<_> = scene.nodes().filter(|node| *node != leader).collect();
+    scene.play(&[
+        Op::until(
+            Condition::Voters {
+                on: leader,
+                count: 3,
+            },
+            "three vote",
+        ),
+        Op::run(leader, "cluster leave"),
+    ]);
+    for on in rest.iter().copied() {
+        scene.play(&[
+            Op::until(
+                Condition::LedBy {
+                    on,
+                    any: rest.clone(),
+                },
+                "one of the others leads",
+            ),
+            Op::load(on, if on == rest[0] { "1.0" } else { "2.0" }),
+        ]);
+    }
+}
+
+#[test]
+fn a_demoted_leader_leads_no_more_and_is_no_voter() {
+    let scene = Scene::convention(3);
+    let leader = scene.leader();
+    let rest: Vec<_> = scene.nodes().filter(|node| *node != leader).collect();
+    let demote = format!("cluster demote {leader}");
+    scene.play(&[
+        Op::until(
+            Condition::Voters {
+                on: leader,
+                count: 3,
+            },
+            "three vote",
+        ),
+        Op::run(leader, demote),
+        Op::until(
+            Condition::LedBy {
+                on: leader,
+                any: rest.clone(),
+            },
+            "another leads",
+        ),
+        Op::until(
+            Condition::Voters {
+                on: rest[0],
+                count: 1,
+            },
+            "two willing make one voter",
+        ),
+        Op::load(leader, "1.0"),
+    ]);
+}
+
+#[test]
+fn members_that_fit_are_explained_as_such_though_they_hold_no_package_yet() {
+    let scene = Scene::convention(4);
+    scene.play(&[Op::load(A, "1.0")]);
+    let explained = scene.json(B, "cluster explain Desk");
+    let members = explained["found"][0]["members"].as_array().unwrap();
+    assert_eq!(members.len(), 4, "{explained:#}");
+    for member in members {
+        assert_eq!(member["eligible"], true, "{explained:#}");
+    }
+}

@@ -41,13 +41,33 @@ impl ClusterFleet {
         definition: &GroupDefinition,
         origin: Option<NodeId>,
     ) -> Result<Preflight, ActorFailure> {
-        let bytes = self.node.store.length(source);
-        let Some(bytes) = bytes.or_else(|| self.known_bytes(source)) else {
-            let message = format!("package {} is not held by the leader", source.short());
-            return Err(failure(message));
-        };
+        let bytes = self.bytes_of(source)?;
         let present = self.present().await;
         let kinds = self.kinds(origin, &present);
+        let good = self
+            .findings(kinds, source, bytes, group, definition)
+            .await?;
+        let placed = self.placed(source, bytes, definition, good, &present);
+        Ok(placed.await)
+    }
+
+    fn bytes_of(&self, source: SourceHash) -> Result<u64, ActorFailure> {
+        let bytes = self.node.store.length(source);
+        bytes.or_else(|| self.known_bytes(source)).ok_or_else(|| {
+            let message = format!("package {} is not held by the leader", source.short());
+            failure(message)
+        })
+    }
+
+    /// What each kind of Python says of a definition's classes; at least one has to.
+    async fn findings(
+        &self,
+        kinds: Vec<Vec<Looked>>,
+        source: SourceHash,
+        bytes: u64,
+        group: &str,
+        definition: &GroupDefinition,
+    ) -> Result<Vec<(Vec<Looked>, Finding)>, ActorFailure> {
         if kinds.is_empty() {
             return Err(nowhere("no member that is up takes actors now".to_owned()));
         }
@@ -81,8 +101,7 @@ impl ClusterFleet {
             let nobody = || failure("no member could look at the package".to_owned());
             return Err(first.unwrap_or_else(nobody));
         }
-        let placed = self.placed(source, bytes, definition, good, &present);
-        Ok(placed.await)
+        Ok(good)
     }
 
     /// This node and the members that have begun a session with it. Right after its election they
@@ -108,17 +127,8 @@ impl ClusterFleet {
     }
 
     /// Members that may run one actor of a loaded source.
-    pub(crate) async fn candidates_for(&self, source: SourceHash, position: u32) -> Vec<NodeId> {
-        let wanted = self.node.replica.read(|state| {
-            let source = state.sources.get(&source)?;
-            let actor = source.definition.actors.get(position as usize)?;
-            let definition = GroupDefinition {
-                actors: vec![actor.clone()],
-                ..GroupDefinition::default()
-            };
-            Some((source.group.clone(), definition))
-        });
-        let Some((group, definition)) = wanted else {
+    pub(super) async fn candidates_for(&self, source: SourceHash, position: u32) -> Vec<NodeId> {
+        let Some((group, definition)) = self.one_actor(source, position) else {
             return Vec::new();
         };
         match self.look(source, &group, &definition, None).await {
@@ -128,6 +138,41 @@ impl ClusterFleet {
                 Vec::new()
             }
         }
+    }
+
+    /// Members that fit one actor of a loaded source, preferred first, whether or not they hold
+    /// and trust the package by now.
+    ///
+    /// # Errors
+    /// [`ActorFailure`] when no member could look at it.
+    pub(crate) async fn fitting_members(
+        &self,
+        source: SourceHash,
+        position: u32,
+    ) -> Result<Vec<NodeId>, ActorFailure> {
+        let Some((group, definition)) = self.one_actor(source, position) else {
+            return Ok(Vec::new());
+        };
+        let bytes = self.bytes_of(source)?;
+        let kinds = self.kinds(None, &self.present().await);
+        let good = self.findings(kinds, source, bytes, &group, &definition);
+        let good = good.await?;
+        let actor = definition.actors.first();
+        let fitting = actor.map(|actor| self.fitting(0, actor, &good).0);
+        Ok(fitting.unwrap_or_default())
+    }
+
+    /// The group of a loaded source, and a definition of this one actor of it.
+    fn one_actor(&self, source: SourceHash, position: u32) -> Option<(String, GroupDefinition)> {
+        self.node.replica.read(|state| {
+            let source = state.sources.get(&source)?;
+            let actor = source.definition.actors.get(position as usize)?;
+            let definition = GroupDefinition {
+                actors: vec![actor.clone()],
+                ..GroupDefinition::default()
+            };
+            Some((source.group.clone(), definition))
+        })
     }
 
     fn known_bytes(&self, source: SourceHash) -> Option<u64> {

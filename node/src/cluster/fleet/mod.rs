@@ -320,6 +320,7 @@ fn up(state: &State, member: NodeId) -> Option<Incarnation> {
     (known.state == MemberState::Up).then_some(known.incarnation)
 }
 
+/// Name of a member, or its id.
 pub(crate) fn name_of(state: &State, member: NodeId) -> String {
     let known = state.members.get(&member);
     known.map_or_else(|| member.to_string(), |member| member.name.clone())

@@ -6,9 +6,10 @@ use protocol::control::{Candidate, ClusterResponse, Explanation};
 use protocol::registry::{Slot, SlotState, State};
 use protocol::{NodeId, SourceHash};
 
-use super::{Answered, show};
+use super::Answered;
 use crate::agent::node::Node;
 use crate::agent::requests::refused;
+use crate::cluster::fleet::name_of;
 use crate::cluster::placement;
 
 /// One actor of a definition that was meant.
@@ -34,8 +35,11 @@ pub(super) async fn explain(node: &Arc<Node>, what: &str, group: Option<&str>) -
     let mut found = Vec::new();
     for meant in meant {
         let fitting = match node.mutual.fleet.get() {
-            Some(fleet) => fleet.candidates_for(meant.source, meant.position).await,
-            None => Vec::new(),
+            Some(fleet) => {
+                let looked_at = fleet.fitting_members(meant.source, meant.position).await;
+                looked_at.map_err(|failure| failure.message)
+            }
+            None => Err("this node has not finished starting".to_owned()),
         };
         let members = node
             .replica
@@ -87,7 +91,7 @@ fn meant(state: &State, what: &str, only: Option<&str>) -> Vec<Meant> {
 }
 
 fn placed(state: &State, slot: &Slot) -> String {
-    let name = show::name_of(state, slot.node);
+    let name = name_of(state, slot.node);
     match &slot.state {
         SlotState::Running => format!("runs on `{name}` as {}", slot.actor),
         SlotState::Starting | SlotState::Standing => format!("starts on `{name}`"),
@@ -98,7 +102,12 @@ fn placed(state: &State, slot: &Slot) -> String {
     }
 }
 
-fn candidates(node: &Node, state: &State, meant: &Meant, fitting: &[NodeId]) -> Vec<Candidate> {
+fn candidates(
+    node: &Node,
+    state: &State,
+    meant: &Meant,
+    fitting: &Result<Vec<NodeId>, String>,
+) -> Vec<Candidate> {
     let members = state.members.iter().map(|(member, known)| {
         let distrust = node.mutual.holdings.judgement(*member, meant.source);
         let reason = if let Some(unfit) = placement::unfit(known) {
@@ -109,14 +118,16 @@ fn candidates(node: &Node, state: &State, meant: &Meant, fitting: &[NodeId]) -> 
             placement::missing(meant.requirements.as_deref(), &known.capabilities)
         {
             Err(missing)
-        } else if let Some(place) = fitting.iter().position(|fitting| fitting == member) {
-            Ok(format!("choice {} by load", place + 1))
         } else {
-            Err(
-                "its capability check refuses that member's capabilities, or the package could \
-                 not be imported there"
-                    .to_owned(),
-            )
+            match fitting {
+                Err(unknown) => Err(format!("its classes cannot be looked at: {unknown}")),
+                Ok(fitting) => match fitting.iter().position(|fitting| fitting == member) {
+                    Some(place) => Ok(format!("choice {} by load", place + 1)),
+                    None => {
+                        Err("its capability check refuses that member's capabilities".to_owned())
+                    }
+                },
+            }
         };
         Candidate {
             name: known.name.clone(),

@@ -1,17 +1,20 @@
 //! Members that leave, are removed, drained, or may vote or not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use leader::Voter;
 use protocol::NodeId;
 use protocol::control::{ErrorCode, RequestError};
 use protocol::registry::{Member, MemberCommand, MemberState};
+use tokio::time::timeout;
 
 use super::{Answered, commit, done, show};
 use crate::agent::node::{Node, stamp};
 use crate::agent::requests::refused;
-use crate::cluster::voters;
+use crate::cluster::{leadership, voters};
 
 /// This node leaves for good: its state is forgotten and it stops.
 pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
@@ -99,6 +102,9 @@ pub(super) async fn may_vote(node: &Node, who: &str, may_vote: bool) -> Answered
         stamp: stamp(),
     };
     commit(node, describe).await?;
+    if member == node.id && !may_vote {
+        leadership::hand_over(node).await;
+    }
     let told = if may_vote {
         "may be a voter: it becomes one when the convention needs one and it holds everything"
     } else {
@@ -130,39 +136,52 @@ async fn retire(node: &Node, member: NodeId) -> Result<(), RequestError> {
         stamp: stamp(),
     };
     commit(node, describe(false)).await?;
-    let until = Instant::now() + RETIRE_LIMIT;
-    while votes() {
-        if Instant::now() > until {
-            let _stays = commit(node, describe(known.admission.may_vote)).await;
-            return Err(refused(
-                format!(
-                    "`{}` is a voter that the convention cannot spare now",
-                    known.name
-                ),
-                Some(
-                    "another voter is down or not ready: `director cluster members` shows it; \
-                     bring it back or remove it first",
-                ),
-            ));
-        }
-        tokio::time::sleep(RETIRE_LOOK).await;
+    if member == node.id {
+        leadership::hand_over(node).await;
     }
-    Ok(())
+    let retired = async {
+        let mut parts = node.replica.parts();
+        while votes() {
+            parts.borrow_and_update();
+            let Some(consensus) = node.replica.consensus() else {
+                return;
+            };
+            let mut standing = consensus.standing();
+            let voting = |voters: &BTreeMap<_, Voter>| voters.values().any(|v| v.node == member);
+            tokio::select! {
+                _moved = standing.wait_for(|standing| !voting(&standing.voters)) => {}
+                _changed = parts.changed() => {}
+            }
+        }
+    };
+    if timeout(RETIRE_LIMIT, retired).await.is_ok() {
+        return Ok(());
+    }
+    let _stays = commit(node, describe(known.admission.may_vote)).await;
+    Err(refused(
+        format!(
+            "`{}` is a voter that the convention cannot spare now",
+            known.name
+        ),
+        Some(
+            "another voter is down or not ready: `director cluster members` shows it; bring it \
+             back or remove it first",
+        ),
+    ))
 }
 
 /// Whether this node learns that it is no member any more.
 async fn has_left(node: &Node) -> bool {
     let mut removed = node.replica.removed();
     let known = removed.wait_for(Option::is_some);
-    let told = tokio::time::timeout(RETIRE_LOOK * 20, known).await;
-    matches!(told, Ok(Ok(_)))
+    matches!(timeout(TOLD_LIMIT, known).await, Ok(Ok(_)))
 }
 
 /// How long the convention may take to do without a voter.
 const RETIRE_LIMIT: Duration = Duration::from_secs(20);
 
-/// How often it is looked whether it does.
-const RETIRE_LOOK: Duration = Duration::from_millis(100);
+/// How long the news of its removal may take to a node whose connections were closed for it.
+const TOLD_LIMIT: Duration = Duration::from_secs(2);
 
 fn find(node: &Node, who: &str) -> Result<(NodeId, Member), RequestError> {
     node.replica.read(|state| {

@@ -11,6 +11,7 @@ use protocol::registry::{Member, MemberState, SlotState, State};
 use protocol::{NodeId, SourceHash, Stamp};
 
 use crate::agent::requests::refused;
+use crate::cluster::fleet::name_of;
 
 /// Who has which part in the consensus.
 #[derive(Debug, Clone, Default)]
@@ -277,12 +278,6 @@ pub(crate) fn find_waiting<'a>(
             ))
         }
     }
-}
-
-/// Name of a member, or its id.
-pub(crate) fn name_of(state: &State, node: NodeId) -> String {
-    let member = state.members.get(&node);
-    member.map_or_else(|| node.to_string(), |member| member.name.clone())
 }
 
 #[cfg(test)]
