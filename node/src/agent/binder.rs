@@ -36,6 +36,7 @@ pub(super) async fn run(node: Arc<Node>) {
         sources = named;
         apply(&node, &known, &wanted).await;
         known = wanted;
+        node.membership.serves.send_replace(serves);
         node.membership.bound.send_replace(index);
         tokio::select! {
             biased;

@@ -257,6 +257,7 @@ impl Agent {
             mutual: Mutual::default(),
             tasks,
             patience,
+            stop: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         });
         let agent = Self {
@@ -295,7 +296,7 @@ impl Agent {
         let fatal = tokio::select! {
             biased;
             () = shutdown.cancelled() => None,
-            () = node.shutdown.cancelled() => None,
+            () = node.stop.cancelled() => None,
             fatal = node.replica.failed() => Some(fatal),
         };
         if let Some(fatal) = fatal {
@@ -311,11 +312,20 @@ impl Agent {
             node: node.id,
             stamp: stamp(),
         };
+        node.stop.cancel();
+        leadership::serve_no_roles(&node).await;
         let told = Replica::propose(&*node.replica, stopped);
-        match tokio::time::timeout(STOPPED_LIMIT, told).await {
-            Ok(Err(failure)) => tracing::warn!(%failure, "the stop is not in the registry"),
-            Err(_elapsed) => tracing::warn!("the stop is not in the registry: nobody answers"),
-            Ok(Ok(_)) => {}
+        let told = tokio::time::timeout(STOPPED_LIMIT, told);
+        tokio::select! {
+            biased;
+            told = told => match told {
+                Ok(Ok(_)) => {}
+                Ok(Err(failure)) => tracing::warn!(%failure, "the stop is not in the registry"),
+                Err(_elapsed) => tracing::warn!("the stop is not in the registry: no answer"),
+            },
+            () = leadership::leaderless(&node) => {
+                tracing::warn!("the stop is not in the registry: nobody leads");
+            }
         }
         leadership::hand_over(&node).await;
         node.shutdown.cancel();

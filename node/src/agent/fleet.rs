@@ -3,11 +3,13 @@
 //! A step that names an incarnation is carried out once: the keys of those done are remembered with
 //! the actor, as long as it lives.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leader::reconcile::{Construct, Fleet, Lost, Preflight, Replica, StepKey};
 use protocol::control::{ActorFailure, Origin, Reach};
+use protocol::registry::{RolloutStep, State};
 use protocol::{ActorId, GroupDefinition, NodeId, RequestId, SourceHash, Stamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -109,7 +111,16 @@ impl Fleet for LocalFleet {
 
     async fn applied(&self, index: u64) {
         let mut bound = self.bound.clone();
-        let _closed = bound.wait_for(|bound| *bound >= index).await;
+        drop(bound.wait_for(|bound| *bound >= index).await);
+        // What this node passed on by role before it held them is with the old version's actors
+        // before these are told to finish.
+        let hosts = self
+            .node
+            .replica
+            .read(|state| old_hosts(state, self.node.id));
+        if !hosts.is_empty() {
+            self.node.router.flush_links(hosts).await;
+        }
     }
 
     async fn deliver(&self, _node: NodeId, key: StepKey, literal: &str) -> Result<(), Lost> {
@@ -164,4 +175,15 @@ impl Fleet for LocalFleet {
     fn stamp(&self) -> Stamp {
         stamp()
     }
+}
+
+/// Other nodes with actors that a hold waits for.
+fn old_hosts(state: &State, me: NodeId) -> BTreeSet<NodeId> {
+    let rollouts = state.rollouts.values();
+    let holds = rollouts.filter(|rollout| rollout.step == RolloutStep::Hold);
+    let slots = holds.flat_map(|rollout| &rollout.deactivated);
+    let hosts = slots.filter_map(|slot| Some(state.slots.get(slot)?.node));
+    hosts
+        .filter(|node| *node != me && *node != NodeId::NONE)
+        .collect()
 }

@@ -46,6 +46,9 @@ pub(crate) struct Node {
     pub(crate) mutual: Mutual,
     pub(crate) tasks: TaskTracker,
     pub(crate) patience: Patience,
+    /// It was asked to stop: what it owes the convention comes first, others are answered still.
+    pub(crate) stop: CancellationToken,
+    /// It stops: no task goes on.
     pub(crate) shutdown: CancellationToken,
 }
 

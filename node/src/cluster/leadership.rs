@@ -4,9 +4,10 @@
 //! registry says to whoever leads next where to go on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leader::reconcile::{Director, ProposeFailure, Reconciler, Replica};
-use protocol::registry::{Command, Outcome, State};
+use protocol::registry::{Command, MemberState, Outcome, State};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +109,54 @@ pub(crate) async fn run(node: Arc<Node>) {
         }
     }
 }
+
+/// Has this node deliver nothing by role or name any more, as it stops: once the others know that
+/// they do not wait for what it has applied. Alone it serves to the end.
+pub(crate) async fn serve_no_roles(node: &Node) {
+    let others = |state: &State| {
+        let mut members = state.members.iter();
+        members.any(|(id, member)| *id != node.id && member.state == MemberState::Up)
+    };
+    if !node.replica.read(others) {
+        return;
+    }
+    let mut serves = node.membership.serves.subscribe();
+    node.membership.lease.stop();
+    let held = tokio::time::timeout(HOLD_LIMIT, serves.wait_for(|serves| !serves));
+    if held.await.is_err() {
+        tracing::warn!("roles are served while the node stops: its router is busy");
+    }
+}
+
+/// Resolves when nobody has led for longer than an election takes, as far as this node knows.
+pub(crate) async fn leaderless(node: &Node) {
+    let mut standing = node.membership.registry.standing();
+    loop {
+        let now = standing.borrow_and_update().clone();
+        let me = now
+            .leader
+            .as_ref()
+            .is_some_and(|(leader, _)| *leader == node.id);
+        let changed = standing.changed();
+        if now.leads || (now.leader.is_some() && !me) {
+            if changed.await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let since = node.mutual.leaderless().map(|since| since.elapsed());
+        let left = NOBODY_LEADS.saturating_sub(since.unwrap_or_default());
+        if tokio::time::timeout(left, changed).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How long the router may take to hold roles back at a stop.
+const HOLD_LIMIT: Duration = Duration::from_secs(1);
+
+/// Longer than an election takes.
+const NOBODY_LEADS: Duration = Duration::from_millis(1_500);
 
 /// Lets another voter lead, if there is one, so that nobody has to wait for an election.
 pub(crate) async fn hand_over(node: &Node) {

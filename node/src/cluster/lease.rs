@@ -44,6 +44,8 @@ enum Term {
     Leads,
     /// Until then.
     Until(Instant),
+    /// This node stops: none any more.
+    Stopped,
 }
 
 impl Default for Lease {
@@ -104,6 +106,11 @@ impl Lease {
         self.set(Term::Until(Instant::now()));
     }
 
+    /// Ends it for good, as this node stops.
+    pub(super) fn stop(&self) {
+        self.set(Term::Stopped);
+    }
+
     /// Watches the clock until it is cancelled.
     pub(crate) async fn run(&self, shutdown: CancellationToken) {
         let mut term = self.term.subscribe();
@@ -126,7 +133,13 @@ impl Lease {
     }
 
     fn set(&self, term: Term) {
-        self.term.send_replace(term);
+        self.term.send_if_modified(|now| {
+            let moves = *now != Term::Stopped;
+            if moves {
+                *now = term;
+            }
+            moves
+        });
         self.publish();
     }
 
@@ -134,7 +147,7 @@ impl Lease {
         let now = match *self.term.borrow() {
             Term::Leads => LeaseState::Held,
             Term::Until(end) if end > Instant::now() => LeaseState::Held,
-            Term::Until(_) | Term::None { offline: false } => LeaseState::Ended,
+            Term::Until(_) | Term::None { offline: false } | Term::Stopped => LeaseState::Ended,
             Term::None { offline: true } => LeaseState::Offline,
         };
         self.state.send_if_modified(|state| {

@@ -44,6 +44,8 @@ pub(crate) struct Membership {
     pub(crate) returned: watch::Sender<u64>,
     /// Last index that the router has, roles included.
     pub(crate) bound: watch::Sender<u64>,
+    /// Whether the router delivers by role and name; behind the lease by what that takes.
+    pub(crate) serves: watch::Sender<bool>,
     /// What keeps this node from being a member with a live session, for people; `None`: nothing.
     pub(crate) trouble: watch::Sender<Option<String>>,
     lanes: mpsc::UnboundedSender<Connection>,
@@ -138,6 +140,7 @@ impl Membership {
             admission: Admission::default(),
             returned: watch::Sender::new(0),
             bound: watch::Sender::new(0),
+            serves: watch::Sender::new(false),
             trouble: watch::Sender::new(None),
             lanes,
             waiting: Mutex::new(Waiting {

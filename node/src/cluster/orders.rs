@@ -13,7 +13,8 @@ use protocol::wire::{Refusal, RefusalCode};
 use protocol::{NodeId, SourceHash};
 use tokio::time::Instant;
 
-use super::peers::PeerFault;
+use super::operator;
+use super::peers::{PeerFault, REPLACED_GRACE};
 use crate::agent::node::Node;
 use crate::agent::requests;
 
@@ -94,21 +95,17 @@ async fn attempt(node: &Arc<Node>, request: &Request, package: Option<SourceHash
     if leader == node.id {
         return Attempt::Elsewhere("this node is about to lead".to_owned());
     }
-    // A killed leader's connection is silent for long; the next one is known much earlier.
-    let replaced = async {
-        let mut standing = node.membership.registry.standing();
-        let another = |leading: &Option<(NodeId, String)>| {
-            leading.as_ref().is_some_and(|(other, _)| *other != leader)
-        };
-        let _closed = standing.wait_for(|now| another(&now.leader)).await;
+    // What may be asked twice is asked of the next leader at once; of all else the former one may
+    // still tell how it ended.
+    let grace = match is_repeatable(request) {
+        true => Duration::ZERO,
+        false => REPLACED_GRACE,
     };
     let asking = node.membership.peers.ask(leader, &order, ATTEMPT);
     let answer = tokio::select! {
         biased;
         answer = asking => answer,
-        () = replaced, if is_repeatable(request) => {
-            return Attempt::Unknown("another node leads by now".to_owned());
-        }
+        reason = node.membership.peers.replaced(leader, grace) => return Attempt::Unknown(reason),
     };
     match answer {
         Ok(PeerResponse::Control { response }) => Attempt::Answered(read(&response)),
@@ -227,12 +224,13 @@ fn read(response: &[u8]) -> Answer {
     }
 }
 
-/// Whether the order has an idempotency id, so that giving it twice is giving it once.
+/// Whether giving the order twice is giving it once: it has an idempotency id, or changes nothing.
 fn is_repeatable(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Load { .. } | Request::Unload { .. } | Request::Rollback { .. }
-    )
+    match request {
+        Request::Load { .. } | Request::Unload { .. } | Request::Rollback { .. } => true,
+        Request::Cluster(cluster) => operator::only_looks(cluster),
+        _ => false,
+    }
 }
 
 fn refused(refusal: &Refusal) -> RequestError {

@@ -42,6 +42,8 @@ struct Inner {
     came: watch::Sender<u64>,
     dialling: Mutex<HashMap<(NodeId, Alpn), Turn>>,
     dialled: mpsc::UnboundedSender<Connection>,
+    // Who led as far as this node's last session knew. Held for a look only.
+    given_up: Mutex<Option<NodeId>>,
 }
 
 /// Who dials a member first; others wait for what comes of it.
@@ -90,6 +92,7 @@ impl Peers {
             came: watch::Sender::new(0),
             dialling: Mutex::default(),
             dialled,
+            given_up: Mutex::default(),
         };
         (Self(Arc::new(inner)), to_serve)
     }
@@ -198,7 +201,14 @@ impl Peers {
                 },
                 Some((leader, _)) => {
                     let left = until.saturating_duration_since(Instant::now());
-                    match self.ask(leader, request, left).await {
+                    let answer = tokio::select! {
+                        biased;
+                        answer = self.ask(leader, request, left) => answer,
+                        reason = self.replaced(leader, REPLACED_GRACE) => {
+                            Err(PeerFault::Unknown { reason })
+                        }
+                    };
+                    match answer {
                         Err(PeerFault::Refused(refusal)) if is_for_another(refusal.code) => {
                             PeerFault::Unavailable {
                                 reason: refusal.text,
@@ -217,15 +227,36 @@ impl Peers {
         }
     }
 
+    /// Resolves when another node than this one has been known to lead for a while: a dead
+    /// leader's connection is silent for long, the next leader is known much earlier.
+    pub(super) async fn replaced(&self, leader: NodeId, grace: Duration) -> String {
+        let mut standing = self.0.registry.standing();
+        let another = |leading: &Option<(NodeId, String)>| {
+            leading.as_ref().is_some_and(|(other, _)| *other != leader)
+        };
+        drop(standing.wait_for(|now| another(&now.leader)).await);
+        tokio::time::sleep(grace).await;
+        "another node leads by now".to_owned()
+    }
+
     /// Who leads, by what this node knows, else by asking around.
     pub(crate) async fn leader(&self, within: Duration) -> Option<(NodeId, String)> {
-        let known = self.0.registry.standing().borrow().leader.clone();
-        match known {
-            Some(known) => Some(known),
-            None => timeout(within.min(LOOK_AROUND), self.look_around())
-                .await
-                .ok()?,
+        let mut standing = self.0.registry.standing();
+        let heard = async {
+            let known = standing.wait_for(|standing| standing.leader.is_some());
+            known.await.ok().and_then(|known| known.leader.clone())
+        };
+        tokio::select! {
+            biased;
+            Some(known) = heard => Some(known),
+            looked = timeout(within.min(LOOK_AROUND), self.look_around()) => looked.ok()?,
         }
+    }
+
+    /// The session with this leader is over: what others may still say of it is taken only when
+    /// nobody says better.
+    pub(super) fn give_up(&self, leader: NodeId) {
+        *lock(&self.0.given_up) = Some(leader);
     }
 
     /// Asks everybody that may know who leads, and takes the first answer.
@@ -242,12 +273,23 @@ impl Peers {
             let peers = self.clone();
             asking.spawn(async move { peers.ask_stranger(&hint).await });
         }
-        while let Some(answer) = asking.join_next().await {
-            if let Ok(Some(leader)) = answer {
-                return Some(leader);
+        let given_up = *lock(&self.0.given_up);
+        let (begun, mut last) = (Instant::now(), None);
+        loop {
+            let next = match last {
+                None => asking.join_next().await,
+                Some(_) => {
+                    let better = timeout_at(begun + BETTER, asking.join_next());
+                    better.await.ok().flatten()
+                }
+            };
+            match next {
+                Some(Ok(Some(leader))) if Some(leader.0) == given_up => last = Some(leader),
+                Some(Ok(Some(leader))) => return Some(leader),
+                Some(_) => {}
+                None => return last,
             }
         }
-        None
     }
 
     /// Asks whoever is at an address that was written down.
@@ -525,8 +567,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How long a former leader may still take to tell how something ended there.
+pub(super) const REPLACED_GRACE: Duration = Duration::from_secs(1);
+
 /// Wait before a leader is looked for again; an election takes a few of these.
 const AGAIN: Duration = Duration::from_millis(150);
+
+/// How long a better answer is waited for than the leader that was given up.
+const BETTER: Duration = Duration::from_millis(800);
 
 /// How long asking around may take.
 const LOOK_AROUND: Duration = Duration::from_secs(3);

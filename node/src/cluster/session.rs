@@ -5,7 +5,7 @@
 //! Not here: the leader's side (`sessions`), joining (`join`).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,8 +41,11 @@ pub(crate) async fn run(node: Arc<Node>) {
                 tracing::debug!(reason, "no session");
                 membership.trouble.send_replace(Some(reason));
                 let pause = rand::rng().random_range(PAUSE_MS);
-                let gone = removed.changed();
-                let _at_once_if_removed = timeout(Duration::from_millis(pause), gone).await;
+                tokio::select! {
+                    _gone = removed.changed() => {}
+                    _leads = standing.wait_for(|standing| standing.leads) => {}
+                    () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+                }
             }
         };
         let _stopped = node.shutdown.run_until_cancelled(once).await;
@@ -145,13 +148,23 @@ async fn follow(node: &Arc<Node>) -> Result<(), String> {
             Err(_elsewhere) => membership.peers.connection(leader, Alpn::Convention).await,
         }
     });
-    let connection = match connected.await {
+    let mut standing = membership.registry.standing();
+    let connected = tokio::select! {
+        biased;
+        _leads = standing.wait_for(|standing| standing.leads) => {
+            return Err("this node leads now".to_owned());
+        }
+        connected = connected => connected,
+    };
+    let connection = match connected {
         Ok(Ok(connection)) => connection,
         Ok(Err(fault)) => {
+            membership.peers.give_up(leader);
             membership.registry.hear_leader(None, 0);
             return Err(fault.to_string());
         }
         Err(_elapsed) => {
+            membership.peers.give_up(leader);
             membership.registry.hear_leader(None, 0);
             return Err(format!(
                 "the leader `{leader}` at `{address}` cannot be reached"
@@ -167,6 +180,7 @@ async fn follow(node: &Arc<Node>) -> Result<(), String> {
     };
     // Whoever is asked next is asked anew; a dead connection is not tried again.
     membership.peers.remove(&connection);
+    membership.peers.give_up(leader);
     membership.registry.hear_leader(None, 0);
     Err(ended)
 }
@@ -182,6 +196,8 @@ struct Session<'a> {
     // Whether it began with this node as a voter, which gets no stream.
     voted: bool,
     renewed: AtomicBool,
+    // Of the leader, once it has taken this node in.
+    term: AtomicU64,
 }
 
 impl<'a> Session<'a> {
@@ -194,6 +210,7 @@ impl<'a> Session<'a> {
             heard: watch::Sender::new(Instant::now()),
             voted: node.membership.registry.consensus().is_some(),
             renewed: AtomicBool::new(false),
+            term: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -277,6 +294,7 @@ impl<'a> Session<'a> {
             return false;
         }
         registry.hear_leader(Some((self.leader, self.address.clone())), term);
+        self.term.store(term, Ordering::Relaxed);
         tracing::info!(leader = %self.leader, term, was_lost, "session with the leader");
         if was_lost {
             self.node
@@ -391,9 +409,13 @@ impl<'a> Session<'a> {
             if self.voted && registry.consensus().is_none() {
                 return "this node votes no more and follows from now".to_owned();
             }
-            let leader = standing.borrow_and_update().leader.clone();
-            if leader.is_some_and(|(leader, _)| leader != self.leader) {
+            let now = standing.borrow_and_update().clone();
+            if now.leader.is_some_and(|(leader, _)| leader != self.leader) {
                 return "another node leads now".to_owned();
+            }
+            // A step of the next leader tells of it before the former one falls silent.
+            if now.term > self.term.load(Ordering::Relaxed) {
+                return "a newer term has begun".to_owned();
             }
             if removed.borrow_and_update().is_some() {
                 return "this node was removed".to_owned();

@@ -126,6 +126,15 @@ impl Sessions {
         true
     }
 
+    /// Has a lease that was granted without a session end then at the latest.
+    fn shorten(&self, node: NodeId, end: Instant) {
+        let mut seen = self.seen();
+        let unclaimed = seen.get_mut(&node).filter(|it| it.begun_at.is_none());
+        if let Some(entry) = unclaimed {
+            entry.until = entry.until.min(end);
+        }
+    }
+
     fn hear(&self, node: NodeId, incarnation: Incarnation, report: Report) -> Heard {
         let mut seen = self.seen();
         let entry = seen.get_mut(&node);
@@ -191,16 +200,27 @@ impl Sessions {
 /// Watches the leases whenever this node leads, until shutdown.
 pub(crate) async fn watch_leases(node: Arc<Node>) {
     let mut standing = node.membership.registry.standing();
+    let (mut granted_in, mut begun) = (None, Instant::now());
     loop {
         let leads = async {
-            if standing.wait_for(|standing| standing.leads).await.is_err() {
-                std::future::pending::<()>().await;
+            let leads = standing.wait_for(|standing| standing.leads).await;
+            let term = leads.ok().map(|standing| standing.term);
+            match term {
+                Some(term) => term,
+                None => std::future::pending().await,
             }
         };
-        if node.shutdown.run_until_cancelled(leads).await.is_none() {
+        let Some(term) = node.shutdown.run_until_cancelled(leads).await else {
             return;
+        };
+        // One that was only not answered for a moment leads on in its term: nobody else has
+        // granted a lease meanwhile, and who was silent before is silent for as long.
+        if granted_in != Some(term) {
+            node.membership.sessions.clear();
+            grant_all(&node);
+            granted_in = Some(term);
+            begun = Instant::now();
         }
-        grant_all(&node);
         let mut led = standing.clone();
         let over = async {
             let _stands = led.wait_for(|standing| !standing.leads).await;
@@ -209,9 +229,8 @@ pub(crate) async fn watch_leases(node: Arc<Node>) {
             biased;
             () = node.shutdown.cancelled() => return,
             () = over => {}
-            () = expire(&node) => {}
+            () = expire(&node, begun) => {}
         }
-        node.membership.sessions.clear();
     }
 }
 
@@ -229,12 +248,17 @@ fn grant_all(node: &Node) {
     }
 }
 
-/// Commits the loss of members whose lease and margin are over.
-async fn expire(node: &Node) {
+/// Commits the loss of members whose lease and margin are over; this node leads since `begun`.
+async fn expire(node: &Node, begun: Instant) {
     let sessions = &node.membership.sessions;
     let mut changed = sessions.changed();
     loop {
         changed.borrow_and_update();
+        // Who led before has no lease of its own any more, and is soon back if it lives.
+        let consensus = node.membership.registry.consensus();
+        if let Some(member) = consensus.and_then(|consensus| consensus.led_before()) {
+            sessions.shorten(member, begun + FORMER_LEADER_BACK);
+        }
         let (due, next) = sessions.due(Instant::now());
         if due.is_empty() {
             let next = async {
@@ -518,6 +542,10 @@ pub(crate) const LEASE: Duration = Duration::from_secs(6);
 
 /// What the leader waits longer: clocks run at different speeds.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// How long a new leader waits for the one before it to come as a member: longer than that one
+/// serves without a session (`lease::FORMER_LEADER`), and long enough to find the new one.
+const FORMER_LEADER_BACK: Duration = Duration::from_millis(3_500);
 
 /// More than this part of the leases over at once: lost slowly.
 const MASS_PART: usize = 5;

@@ -4,7 +4,7 @@
 //! accepted is passed on once, or becomes a dead letter once, or goes back once.
 //! Not here: cutting frames, sockets, the clock (`driver`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use protocol::control::{DeadLetter, Response, SystemMessage};
 use protocol::{ActorId, Frame, Header, Incarnation, NodeId, RoleId};
@@ -146,6 +146,7 @@ pub(crate) enum Event<'a> {
         batch: Vec<u8>,
     },
     FlushLinks {
+        to: BTreeSet<NodeId>,
         ticket: u64,
     },
     /// The router is about to end.

@@ -205,7 +205,8 @@ fn carry_out_far(shared: &Rc<Shared>, command: Command) {
             }
             Event::LinkLost { node, run, reason }
         }
-        Command::FlushLinks(done) => Event::FlushLinks {
+        Command::FlushLinks { to, done } => Event::FlushLinks {
+            to,
             ticket: shared.ticket(done),
         },
         command => return answer(shared, command),

@@ -3,6 +3,7 @@
 //! Calls of one handle are carried out in their order; those that are awaited have been applied
 //! when they return, so that nothing which arrives after can miss them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use protocol::control::{DeadLetter, Response, SystemMessage};
@@ -185,11 +186,11 @@ impl RouterHandle {
         self.commands.send(Command::LinkLost { node, run, reason });
     }
 
-    /// Resolves when every message that went to a link before is with the other node's router, or
-    /// its link went down after it was handed over, or it became a dead letter.
-    pub async fn flush_links(&self) {
+    /// Resolves when every message that went to the links of these nodes before is with their
+    /// routers, or a link went down after it was handed over, or it became a dead letter.
+    pub async fn flush_links(&self, to: BTreeSet<NodeId>) {
         // An error means that the router has ended: then nothing is on its way.
-        let _ = self.ask(Command::FlushLinks).await;
+        let _ = self.ask(|done| Command::FlushLinks { to, done }).await;
     }
 
     /// All dead letters counted, and those kept, newest last.
@@ -329,7 +330,10 @@ pub(crate) enum Command {
         run: Incarnation,
         reason: String,
     },
-    FlushLinks(oneshot::Sender<Result<(), Gone>>),
+    FlushLinks {
+        to: BTreeSet<NodeId>,
+        done: oneshot::Sender<Result<(), Gone>>,
+    },
     DeadLetters(oneshot::Sender<(u64, Vec<DeadLetter>)>),
     Stats(oneshot::Sender<Stats>),
     Alive(oneshot::Sender<Vec<ActorRecord>>),

@@ -95,7 +95,7 @@ async fn answer(
         }
         Request::Shutdown => {
             tracing::info!(pid = from.pid, uid = from.uid, "shutdown was asked for");
-            node.shutdown.cancel();
+            node.stop.cancel();
             Ok(Response::Done {
                 text: String::new(),
             })

@@ -107,7 +107,7 @@ impl ClusterFleet {
     /// This node and the members that have begun a session with it. Right after its election they
     /// are given a moment for that; who is missing then may be dead, and nothing waits for it that
     /// can do without.
-    async fn present(&self) -> BTreeSet<NodeId> {
+    pub(super) async fn present(&self) -> BTreeSet<NodeId> {
         let sessions = &self.node.membership.sessions;
         let mut changed = sessions.changed();
         let others = self.others();

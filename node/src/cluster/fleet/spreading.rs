@@ -45,15 +45,14 @@ impl ClusterFleet {
         let wanted = match reach {
             Reach::OnDemand => BTreeSet::new(),
             Reach::Everywhere | Reach::Partial => {
-                self.list_all(request);
+                let present = self.present().await;
+                self.list_all(request, &present);
                 let (state, distrust) = (state_of(&here.distrust), here.distrust.as_deref());
                 let name = self.name(me);
                 holdings.proceed(request, &name, state, distrust.unwrap_or_default());
-                self.node
-                    .replica
-                    .read(placement::eligible)
-                    .into_iter()
-                    .collect()
+                let eligible = self.node.replica.read(placement::eligible);
+                let there = eligible.into_iter().filter(|it| present.contains(it));
+                there.collect()
             }
         };
         let mut missing: BTreeSet<NodeId> = voters.union(&wanted).copied().collect();
@@ -107,8 +106,11 @@ impl ClusterFleet {
             )));
         }
         let failed = failed.iter().filter(|(member, _)| wanted.contains(member));
+        // Who is lost meanwhile is skipped like one that was down: it verifies on its return.
+        let is_up = |member: NodeId| self.node.replica.read(|state| up(state, member).is_some());
+        let blocks = failed.clone().any(|(member, _)| is_up(*member));
         let failed: Vec<_> = failed.map(told).collect();
-        if reach == Reach::Everywhere && !failed.is_empty() {
+        if reach == Reach::Everywhere && blocks {
             return Err(failure(format!(
                 "not every member could get the package: {}",
                 failed.join("; ")
@@ -118,13 +120,14 @@ impl ClusterFleet {
     }
 
     /// Says of each member how a load will treat it.
-    fn list_all(&self, request: RequestId) {
+    fn list_all(&self, request: RequestId, present: &BTreeSet<NodeId>) {
         let listed: Vec<_> = self.node.replica.read(|state| {
             let members = state.members.iter();
             members
                 .map(|(id, member)| match standing(member) {
                     // Nothing is brought to this one: it has verified the package already.
                     "waiting" if *id == self.node.id => (member.name.clone(), "verified"),
+                    "waiting" if !present.contains(id) => (member.name.clone(), "down"),
                     standing => (member.name.clone(), standing),
                 })
                 .collect()

@@ -49,6 +49,28 @@ pub(crate) fn needs_leader(request: &ClusterRequest) -> bool {
     }
 }
 
+/// Whether it changes nothing, however often it is asked.
+pub(crate) fn only_looks(request: &ClusterRequest) -> bool {
+    match request {
+        ClusterRequest::Status { .. }
+        | ClusterRequest::Members { .. }
+        | ClusterRequest::Tokens
+        | ClusterRequest::Explain { .. }
+        | ClusterRequest::Events { .. }
+        | ClusterRequest::Progress { .. } => true,
+        ClusterRequest::Invite { .. }
+        | ClusterRequest::Revoke { .. }
+        | ClusterRequest::Approve { .. }
+        | ClusterRequest::Leave { .. }
+        | ClusterRequest::Remove { .. }
+        | ClusterRequest::Drain { .. }
+        | ClusterRequest::Promote { .. }
+        | ClusterRequest::Demote { .. }
+        | ClusterRequest::Backup { .. }
+        | ClusterRequest::Restore { .. } => false,
+    }
+}
+
 /// Answers, at the node that was asked, what needs no leader.
 pub(crate) async fn answer_here(node: &Arc<Node>, request: ClusterRequest) -> Answered {
     match request {

@@ -40,7 +40,7 @@ pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
         other => drop(other?),
     }
     node.mutual.leaves.store(true, Ordering::Release);
-    node.shutdown.cancel();
+    node.stop.cancel();
     Ok(done(vec![
         "this node has left the convention and stops; its packages and identity are forgotten"
             .to_owned(),

@@ -3,6 +3,8 @@
 //! What was not handed over stays for the next link to the same run of the node. Of what was
 //! handed over and not credited nobody can say what became: both sides settle it for themselves.
 
+use std::collections::BTreeSet;
+
 use protocol::control::AskOutcome;
 use protocol::link::LinkNotice;
 use protocol::{Incarnation, NodeId};
@@ -26,7 +28,7 @@ impl Core {
             Event::LinkDown { node } => self.link_down(node),
             Event::LinkLost { node, run, reason } => self.run_over(node, run, &reason),
             Event::LinkBytes { node, batch } => self.link_bytes(node, batch),
-            Event::FlushLinks { ticket } => self.flush_links(ticket),
+            Event::FlushLinks { to, ticket } => self.flush_links(&to, ticket),
             _ => {}
         }
     }
@@ -195,13 +197,13 @@ impl Core {
         }
     }
 
-    /// Waits until all that is handed to links, or waits for them, is with the other routers.
-    fn flush_links(&mut self, ticket: u64) {
+    /// Waits until all that is handed to these links, or waits for them, is with the other routers.
+    fn flush_links(&mut self, to: &BTreeSet<NodeId>, ticket: u64) {
         let nodes: Vec<NodeId> = self
             .far
             .links
             .iter()
-            .filter(|(_, link)| link.up || link.n_waiting() > 0)
+            .filter(|(node, link)| to.contains(node) && (link.up || link.n_waiting() > 0))
             .map(|(node, _)| *node)
             .collect();
         if nodes.is_empty() {
