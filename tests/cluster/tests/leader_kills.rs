@@ -76,11 +76,14 @@ impl Loading<'_> {
         self.scene.play(&[
             Op::Start(leader),
             Op::until(Condition::Voters { on, count: 3 }, "three voters again"),
-            Op::until(Condition::Up { on, count: 3 }, "three members again"),
+            Op::until(Condition::Up { on, count: NODES }, "all members again"),
         ]);
         took
     }
 }
+
+/// Three voters, and one that only follows.
+const NODES: usize = 4;
 
 fn version(number: usize) -> String {
     format!("2.{number}")
@@ -99,7 +102,7 @@ fn known(scene: &Scene, on: Node) -> (BTreeSet<String>, String) {
 fn a_leader_killed_under_loads_and_asks_loses_nothing_acknowledged() {
     let kills = std::env::var("DIRECTOR_CLUSTER_KILLS").ok();
     let kills: usize = kills.map_or(3, |text| text.parse().unwrap());
-    let scene = Scene::convention(3);
+    let scene = Scene::convention(NODES);
     let nodes: Vec<_> = scene.nodes().collect();
     scene.play(&[Op::load(nodes[1], "1.0")]);
     for number in 0..kills * 6 {
