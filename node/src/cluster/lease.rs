@@ -37,7 +37,7 @@ pub(crate) struct Lease {
 
 /// Until when it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Term {
+pub(super) enum Term {
     /// None in this run yet.
     None { offline: bool },
     /// This node leads, and is the only voter.
@@ -46,6 +46,16 @@ enum Term {
     Until(Instant),
     /// This node stops: none any more.
     Stopped,
+}
+
+impl Term {
+    /// When it ends, if only the clock ends it.
+    pub(super) fn end(self) -> Option<Instant> {
+        match self {
+            Self::Until(end) => Some(end),
+            Self::None { .. } | Self::Leads | Self::Stopped => None,
+        }
+    }
 }
 
 impl Default for Lease {
@@ -61,6 +71,11 @@ impl Lease {
     /// The lease, as it holds and ends.
     pub(crate) fn state(&self) -> watch::Receiver<LeaseState> {
         self.state.subscribe()
+    }
+
+    /// Until when it holds, as that moves.
+    pub(super) fn term(&self) -> watch::Receiver<Term> {
+        self.term.subscribe()
     }
 
     /// This node leads, and nobody else can before it knows.

@@ -114,6 +114,7 @@ pub(crate) fn run(node: &Arc<Node>) {
     node.tasks.spawn(async move {
         leasing.membership.lease.run(leasing.shutdown.clone()).await;
     });
+    node.tasks.spawn(bound_service(Arc::clone(node)));
     node.tasks
         .spawn(strays::stop_on_lost_lease(Arc::clone(node)));
     let member = Arc::clone(node);
@@ -127,6 +128,21 @@ pub(crate) fn run(node: &Arc<Node>) {
             go_offline(Arc::clone(&member)),
         );
     });
+}
+
+/// Has the router know when the lease ends: it stops delivering by role by itself then, also when
+/// the whole process was stopped meanwhile.
+async fn bound_service(node: Arc<Node>) {
+    let mut term = node.membership.lease.term();
+    loop {
+        let end = term.borrow_and_update().end();
+        node.router.serve_until(end.map(Instant::into_std));
+        tokio::select! {
+            biased;
+            () = node.shutdown.cancelled() => return,
+            changed = term.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 /// Waits until this node is a member with a live session, but no longer than a start may take.

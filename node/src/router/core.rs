@@ -149,6 +149,8 @@ pub(crate) enum Event<'a> {
         to: BTreeSet<NodeId>,
         ticket: u64,
     },
+    /// Nothing is delivered by role from then on, unless this is said anew.
+    ServeUntil(Option<Moment>),
     /// The router is about to end.
     Close,
     /// The moment of `poll_timeout` has come.
@@ -198,6 +200,7 @@ pub(crate) struct Core {
     by_address: HashMap<ActorId, PartyId, IdHash>,
     tokens: HashMap<String, PartyId>,
     roles: HashMap<RoleId, roles::Role, IdHash>,
+    service: roles::Service,
     effects: VecDeque<Effect>,
     letters: VecDeque<DeadLetter>,
     letter_handler: Option<PartyId>,
@@ -229,6 +232,7 @@ impl Core {
             by_address: HashMap::with_hasher(hash),
             tokens: HashMap::new(),
             roles: HashMap::with_hasher(hash),
+            service: roles::Service::default(),
             effects: VecDeque::new(),
             letters: VecDeque::new(),
             letter_handler: None,
@@ -244,6 +248,7 @@ impl Core {
     /// Takes in what happened.
     pub(crate) fn handle_event(&mut self, now: Moment, event: Event<'_>) {
         self.now = self.now.max(now);
+        self.end_service();
         match event {
             Event::Frame {
                 from,
@@ -260,6 +265,7 @@ impl Core {
             } => self.bind(role, actor, reason),
             Event::Hold { roles, limit_ms } => self.hold(&roles, limit_ms),
             Event::Release { roles } => self.release(&roles),
+            Event::ServeUntil(until) => self.serve_until(until),
             Event::Literal { target, literal } => self.send_literal(target, literal),
             Event::System { target, message } => self.send_system(target, &message),
             Event::Ended { actor, reason } => self.ended(actor, &reason),

@@ -183,6 +183,7 @@ fn carry_out_unanswered(shared: &Rc<Shared>, command: Command) {
             sequence,
             response,
         },
+        Command::ServeUntil(until) => Event::ServeUntil(until.map(|at| shared.moment_of(at))),
         command => return carry_out_far(shared, command),
     };
     shared.handle(event);

@@ -4,7 +4,7 @@
 //! when they return, so that nothing which arrives after can miss them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::control::{DeadLetter, Response, SystemMessage};
 use protocol::{ActorId, Incarnation, NodeId, RoleId};
@@ -213,6 +213,12 @@ impl RouterHandle {
         self.commands.send(Command::Capabilities(capabilities));
     }
 
+    /// Nothing is delivered by role from then on, however late that is noticed; what comes then
+    /// waits until this is said anew. `None`: there is no such end.
+    pub fn serve_until(&self, until: Option<Instant>) {
+        self.commands.send(Command::ServeUntil(until));
+    }
+
     /// Tells everyone that nothing more comes, writes what is written, ends the thread.
     pub async fn close(&self) {
         self.applied(Command::Close).await;
@@ -338,6 +344,7 @@ pub(crate) enum Command {
     Stats(oneshot::Sender<Stats>),
     Alive(oneshot::Sender<Vec<ActorRecord>>),
     Capabilities(String),
+    ServeUntil(Option<Instant>),
     Close(oneshot::Sender<()>),
 }
 

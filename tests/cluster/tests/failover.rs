@@ -135,14 +135,16 @@ fn a_stopped_leader_is_replaced_and_comes_back_as_a_follower() {
         on,
         any: rest.clone(),
     };
-    scene.play(&[
-        Op::Pause(leader),
-        Op::within(
-            Duration::from_secs(20),
-            by(rest[0]),
-            "SIGSTOP is a death to others",
-        ),
-    ]);
+    scene.play(&[Op::Pause(leader)]);
+    // What it was asked dies with it; its connection stays open for 20 s.
+    let status = scene.run(rest[0], "cluster status");
+    assert_eq!(status.code, Some(0), "{status:?}");
+    assert!(status.took < Duration::from_secs(12), "{status:?}");
+    scene.play(&[Op::within(
+        Duration::from_secs(20),
+        by(rest[0]),
+        "SIGSTOP is a death to others",
+    )]);
     scene.play(&[Op::load(rest[0], "2.0"), Op::Continue(leader)]);
     scene.play(&[
         Op::until(by(leader), "it learns who leads"),

@@ -1,5 +1,7 @@
 //! Roles: which actor plays each, and the messages that wait while one is held.
 
+use std::collections::BTreeSet;
+
 use protocol::{ActorId, RoleId};
 
 use super::Core;
@@ -34,6 +36,15 @@ impl Role {
     }
 }
 
+/// Until when messages are delivered by role.
+#[derive(Debug, Default)]
+pub(super) struct Service {
+    until: Option<Moment>,
+    is_over: bool,
+    /// Held for that reason alone.
+    held: BTreeSet<RoleId>,
+}
+
 /// Where a role leads.
 #[derive(Debug)]
 pub(super) enum Way {
@@ -57,12 +68,49 @@ impl Core {
         let role = self.role(id);
         role.actor = actor;
         role.reason = reason;
+        if self.service.is_over {
+            self.hold_back(id);
+        }
         self.break_cycles();
+    }
+
+    /// Says anew until when messages are delivered by role.
+    pub(super) fn serve_until(&mut self, until: Option<Moment>) {
+        self.service.until = until;
+        if until.is_none_or(|until| until > self.now) {
+            self.service.is_over = false;
+            let held: Vec<_> = std::mem::take(&mut self.service.held).into_iter().collect();
+            self.release(&held);
+        } else {
+            self.end_service();
+        }
+    }
+
+    /// Holds every role once the time is over; asked before each event, so that not even what came
+    /// while this process was stopped is delivered by a binding that may be another's by now.
+    pub(super) fn end_service(&mut self) {
+        let over = self.service.until.is_some_and(|until| until <= self.now);
+        if !over || self.service.is_over {
+            return;
+        }
+        self.service.is_over = true;
+        let open = self.roles.iter().filter(|(_, role)| role.hold.is_none());
+        let open: Vec<RoleId> = open.map(|(id, _)| *id).collect();
+        open.into_iter().for_each(|id| self.hold_back(id));
+    }
+
+    fn hold_back(&mut self, id: RoleId) {
+        let role = self.role(id);
+        if role.hold.is_none() {
+            role.hold = Some(Hold::default());
+            self.service.held.insert(id);
+        }
     }
 
     pub(super) fn hold(&mut self, ids: &[RoleId], limit_ms: Option<u64>) {
         let until = limit_ms.map(|ms| self.now.plus_ms(ms));
         for id in ids {
+            self.service.held.remove(id);
             self.role(*id).hold.get_or_insert_default().until = until;
         }
         if let Some(until) = until {
@@ -75,6 +123,11 @@ impl Core {
             let Some(role) = self.roles.get_mut(id) else {
                 continue;
             };
+            if self.service.is_over {
+                role.hold.get_or_insert_default().until = None;
+                self.service.held.insert(*id);
+                continue;
+            }
             let Some(mut hold) = role.hold.take() else {
                 continue;
             };

@@ -6,6 +6,7 @@ use protocol::{ActorId, Flags, FrameKind, PayloadKind, RoleId};
 use super::Event;
 use super::ids::Target;
 use crate::router::config::Limits;
+use crate::router::moment::Moment;
 
 mod conservation;
 mod crossing;
@@ -206,6 +207,33 @@ fn a_hold_with_a_limit_is_released_when_it_is_over() {
     assert_eq!(world.core.stats().waiting, 1);
     world.pass_ms(1);
     assert_eq!(world.core.stats().waiting, 0);
+}
+
+#[test]
+fn nothing_is_delivered_by_role_after_the_lease_however_late_that_is_noticed() {
+    let mut world = World::new(small());
+    let (sender, player) = (world.client(), world.actor());
+    let other = RoleId::of("app", "Other");
+    world.bind(role(), Some(player));
+    world.event(Event::ServeUntil(Some(Moment(6_000))));
+    // The process was stopped: its clock is the first to know.
+    world.now = Moment(16_000);
+    world.send(sender, Target::Role(role()), TOLD, 10);
+    world.bind(other, Some(player));
+    world.send(sender, Target::Role(other), TOLD, 10);
+    world.settle();
+    assert!(world.processes[player].inbox.is_empty());
+    // What the agent says meanwhile opens nothing; one that it holds stays held.
+    world.release(role());
+    world.hold(other);
+    world.settle();
+    assert_eq!(world.core.stats().waiting, 2);
+    world.event(Event::ServeUntil(Some(Moment(22_000))));
+    world.settle();
+    assert_eq!(world.processes[player].inbox.len(), 1);
+    world.release(other);
+    world.settle();
+    assert_eq!(world.processes[player].inbox.len(), 2);
 }
 
 #[test]

@@ -96,6 +96,10 @@ impl Shared {
         Moment(self.started.elapsed().as_millis() as u64)
     }
 
+    pub(super) fn moment_of(&self, at: Instant) -> Moment {
+        Moment(at.saturating_duration_since(self.started).as_millis() as u64)
+    }
+
     /// When the machine wants to be told of the time, as an instant.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = self.core.borrow().poll_timeout();
