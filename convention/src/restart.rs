@@ -15,7 +15,7 @@ pub const RESTART_WINDOW_MS: u64 = 60_000;
 const BACK_OFF_MS: u64 = 100;
 
 /// Longest delay.
-const BACK_OFF_MAX_MS: u64 = 10_000;
+pub(crate) const BACK_OFF_MAX_MS: u64 = 10_000;
 
 /// What happens to an actor that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,9 +29,10 @@ pub(crate) enum Restart {
     },
 }
 
-/// Decides from the starts so far, which are trimmed to the window.
+/// Decides from the starts so far, which are trimmed to the window. Those that lie further ahead
+/// were stamped by a leader whose clock was ahead, and count no more.
 pub(crate) fn after_end(recent: &mut Vec<Stamp>, now: Stamp) -> Restart {
-    recent.retain(|start| start.0 + RESTART_WINDOW_MS > now.0);
+    recent.retain(|start| start.0.abs_diff(now.0) < RESTART_WINDOW_MS);
     let starts = recent.len();
     if starts >= RESTARTS_MAX {
         return Restart::Never { starts };
@@ -66,6 +67,15 @@ mod tests {
             }
         }
         assert_eq!(delays, [0, 100, 200, 400, 800, 1600, 3200]);
+    }
+
+    #[test]
+    fn starts_stamped_by_a_clock_an_hour_ahead_fail_nobody() {
+        let ahead = 3_600_000;
+        let mut recent = vec![Stamp(ahead); RESTARTS_MAX];
+        let now = Stamp(1_000);
+        assert_eq!(after_end(&mut recent, now), Restart::NotBefore(now));
+        assert!(recent.is_empty());
     }
 
     #[test]

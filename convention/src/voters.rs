@@ -147,7 +147,8 @@ fn ranks<Id: Copy + Ord>(
             found.map(|(id, _)| *id)
         };
         let (voter, learner) = (id_in(&electorate.voters), id_in(&electorate.learners));
-        let gone_ms = now.0.saturating_sub(member.since.0);
+        // Whichever way the clocks of two leaders differ, nobody stays absent for ever.
+        let gone_ms = now.0.abs_diff(member.since.0);
         let (rank, id) = match (voter, learner) {
             (Some(id), _) if member.is_up && id == electorate.leader => (Rank::Leader, Some(id)),
             (Some(id), _) if member.is_up => (Rank::Votes, Some(id)),

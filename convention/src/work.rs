@@ -8,6 +8,8 @@ use protocol::definition;
 use protocol::registry::{RolloutStep, Slot, SlotState, Source, SourceState, State};
 use protocol::{ActorId, RolloutId, SlotId, SourceHash, Stamp};
 
+use crate::restart::BACK_OFF_MAX_MS;
+
 use crate::placement::{is_drained, is_each, is_open, open_members, places};
 
 /// One thing to do.
@@ -56,7 +58,7 @@ pub fn work(state: &State, now: Stamp) -> Vec<Work> {
 pub fn next_moment(state: &State, now: Stamp) -> Option<Stamp> {
     let due = state.slots.values().filter_map(|slot| match slot.state {
         SlotState::Waiting { not_before, .. } if not_before > now && may_start(state, slot) => {
-            Some(not_before)
+            is_ahead(not_before, now).then_some(not_before)
         }
         _ => None,
     });
@@ -66,7 +68,8 @@ pub fn next_moment(state: &State, now: Stamp) -> Option<Stamp> {
 fn of_slot(state: &State, id: SlotId, slot: &Slot, now: Stamp) -> Option<Work> {
     match slot.state {
         SlotState::Waiting { not_before, .. } => {
-            (not_before <= now && may_start(state, slot)).then_some(Work::Restart(id))
+            let is_due = !is_ahead(not_before, now);
+            (is_due && may_start(state, slot)).then_some(Work::Restart(id))
         }
         SlotState::Starting => starts_alone(state, slot).then_some(Work::Construct(id)),
         SlotState::Running => {
@@ -75,6 +78,12 @@ fn of_slot(state: &State, id: SlotId, slot: &Slot, now: Stamp) -> Option<Work> {
         }
         _ => None,
     }
+}
+
+/// Whether a stamp is still to come. One that lies further ahead than any delay was made by a
+/// leader whose clock was ahead: nothing waits for that.
+fn is_ahead(not_before: Stamp, now: Stamp) -> bool {
+    not_before > now && not_before.0 - now.0 <= BACK_OFF_MAX_MS
 }
 
 /// Whether an actor that waits can be given a member, or has to leave the one it is on.
@@ -121,4 +130,17 @@ fn extensions<'a>(
         open_members(state).any(|node| !there.contains(&node))
     });
     lacking.map(move |(_, position)| Work::Extend(hash, position))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_waits_for_a_clock_that_was_an_hour_ahead() {
+        let now = Stamp(1_000_000);
+        assert!(!is_ahead(now, now));
+        assert!(is_ahead(Stamp(now.0 + BACK_OFF_MAX_MS), now));
+        assert!(!is_ahead(Stamp(now.0 + 3_600_000), now));
+    }
 }

@@ -33,7 +33,7 @@ impl Registry {
                 .iter()
                 .rev()
                 .find(|entry| entry.what == event.what)
-                .is_some_and(|last| same(last) && stamp.0 < last.stamp.0 + REPEAT_MS);
+                .is_some_and(|last| same(last) && stamp.0.abs_diff(last.stamp.0) < REPEAT_MS);
         if repeated {
             return;
         }

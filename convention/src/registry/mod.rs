@@ -30,6 +30,10 @@ pub struct Registry {
 /// Milliseconds that the outcome of a request is remembered for repeats.
 const REQUEST_KEPT_MS: u64 = 3_600_000;
 
+/// So many are remembered whatever the stamps say: the clock of the next leader may be hours ahead
+/// of the one that carried a request out.
+const REQUESTS_KEPT_MIN: usize = 256;
+
 impl Registry {
     /// An empty registry.
     #[must_use]
@@ -54,9 +58,11 @@ impl Registry {
         let Some((request, stamp)) = command_request(command) else {
             return self.dispatch(command);
         };
-        self.state
-            .requests
-            .retain(|_, recorded| recorded.stamp.0 + REQUEST_KEPT_MS > stamp.0);
+        if self.state.requests.len() > REQUESTS_KEPT_MIN {
+            self.state
+                .requests
+                .retain(|_, recorded| recorded.stamp.0.abs_diff(stamp.0) < REQUEST_KEPT_MS);
+        }
         if let Some(recorded) = self.state.requests.get(&request) {
             return recorded.outcome.clone();
         }
@@ -266,5 +272,49 @@ struct Refused(Refusal);
 impl From<Refused> for Outcome {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An order whose outcome is `Stale`, which is remembered as any other.
+    fn order(number: u64, stamp: u64) -> Command {
+        Command::Leave {
+            request: RequestId(u128::from(number).to_be_bytes()),
+            group: "foo".to_owned(),
+            from: SourceHash([0; 32]),
+            kind: protocol::registry::RolloutKind::Rollback,
+            replacements: Vec::new(),
+            now: false,
+            by: String::new(),
+            stamp: Stamp(stamp),
+        }
+    }
+
+    #[test]
+    fn an_order_is_known_again_by_a_leader_whose_clock_is_hours_ahead() {
+        let mut registry = Registry::new();
+        let outcome = Outcome::Began {
+            rollout: RolloutId(7),
+        };
+        let recorded = |stamp| Recorded {
+            stamp: Stamp(stamp),
+            outcome: outcome.clone(),
+        };
+        let request = |number: u64| RequestId(u128::from(number).to_be_bytes());
+        registry.state.requests.insert(request(1), recorded(1_000));
+        let later = 1_000 + 3 * REQUEST_KEPT_MS;
+        assert_eq!(registry.apply(&order(1, later)), outcome);
+        // Many go with time all the same.
+        for number in 2..=REQUESTS_KEPT_MIN as u64 + 1 {
+            registry
+                .state
+                .requests
+                .insert(request(number), recorded(1_000));
+        }
+        assert_ne!(registry.apply(&order(1, later)), outcome);
+        assert!(registry.state.requests.is_empty());
     }
 }

@@ -225,3 +225,18 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_dead_voter_is_replaced_whichever_way_the_clocks_of_two_leaders_differ() {
+    let ahead = Willing {
+        is_up: false,
+        ..up(NOW.0 + 3_600_000)
+    };
+    let all = [(1, up(1)), (2, up(2)), (3, ahead), (4, up(4))];
+    check(
+        all,
+        &electorate([1, 2, 3], []),
+        Some(VoterChange::AddLearner(NodeId(4))),
+    );
+    check(all, &electorate([1, 2, 3], [4]), set([10, 20, 40]));
+}
