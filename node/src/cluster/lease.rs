@@ -116,6 +116,13 @@ impl Lease {
         }
     }
 
+    /// The convention is there again: it says from now on who serves.
+    pub(super) fn serve_offline_no_longer(&self) {
+        if matches!(*self.term.borrow(), Term::None { .. }) {
+            self.set(Term::None { offline: false });
+        }
+    }
+
     /// Ends it now, as the member is none any more.
     pub(super) fn end(&self) {
         self.set(Term::Until(Instant::now()));
@@ -240,6 +247,9 @@ mod tests {
         assert_eq!(*lease.state().borrow(), LeaseState::Ended);
         lease.serve_offline();
         assert_eq!(*lease.state().borrow(), LeaseState::Offline);
+        lease.serve_offline_no_longer();
+        assert_eq!(*lease.state().borrow(), LeaseState::Ended);
+        lease.serve_offline();
         lease.renew(Instant::now(), LEASE);
         lease.end();
         lease.serve_offline();

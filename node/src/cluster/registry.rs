@@ -4,7 +4,6 @@
 //! leader streams to it, to a registry of its own. A change of part swaps the source underneath.
 //! Not here: the stream (`follow`), becoming a voter (`voters`).
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -36,7 +35,8 @@ pub(crate) struct RegistryHandle {
     peers: OnceLock<WeakPeers>,
     // Why this node is no member any more, once others have said so.
     removed: watch::Sender<Option<String>>,
-    offline: AtomicBool,
+    // While this node is on its own, its copy is what counts here, also for a voter.
+    offline: watch::Sender<bool>,
     tasks: TaskTracker,
 }
 
@@ -58,7 +58,7 @@ impl RegistryHandle {
             parts: watch::Sender::new(0),
             peers: OnceLock::new(),
             removed: watch::Sender::new(None),
-            offline: AtomicBool::new(false),
+            offline: watch::Sender::new(false),
             tasks,
         }
     }
@@ -70,7 +70,7 @@ impl RegistryHandle {
 
     /// Reads the registry as this node has applied it. Keep it short: applying waits meanwhile.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        match self.consensus() {
+        match self.source() {
             Some(consensus) => consensus.read(look),
             None => look(self.followed().registry.state()),
         }
@@ -78,7 +78,7 @@ impl RegistryHandle {
 
     /// As [`read`](Self::read), with the index that the registry stands at.
     pub(crate) fn read_at<T>(&self, look: impl FnOnce(u64, &State) -> T) -> T {
-        match self.consensus() {
+        match self.source() {
             Some(consensus) => consensus.read_at(look),
             None => {
                 let followed = self.followed();
@@ -108,6 +108,14 @@ impl RegistryHandle {
         held.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The consensus, where the registry is read from it.
+    fn source(&self) -> Option<Arc<Consensus>> {
+        if self.is_offline() {
+            return None;
+        }
+        self.consensus()
+    }
+
     /// Entries applied behind `index`, if this node is a voter and still has them.
     pub(crate) fn entries_after(&self, index: u64, count: usize) -> Option<Vec<AppliedEntry>> {
         self.consensus()?.entries_after(index, count)
@@ -127,6 +135,7 @@ impl RegistryHandle {
             return false;
         }
         *held = Some(Arc::clone(&consensus));
+        self.offline.send_replace(false);
         self.applied.send_replace(index);
         drop(held);
         self.parts.send_modify(|parts| *parts += 1);
@@ -155,22 +164,44 @@ impl RegistryHandle {
         if part.is_some() {
             return;
         }
-        self.offline.store(false, Ordering::Release);
         self.replace(state, index);
+        self.back();
+    }
+
+    /// A voter's convention is there again; what was done offline is forgotten.
+    pub(super) fn come_back(&self) {
+        let Some(consensus) = self.consensus().filter(|_| self.is_offline()) else {
+            return;
+        };
+        self.back();
+        self.applied.send_replace(*consensus.applied().borrow());
+    }
+
+    fn back(&self) {
+        self.offline
+            .send_if_modified(|offline| std::mem::replace(offline, false));
     }
 
     /// Whether this node is on its own: proposals change only its own copy, until the convention
     /// is back.
     pub(crate) fn is_offline(&self) -> bool {
-        self.offline.load(Ordering::Acquire)
+        *self.offline.borrow()
     }
 
-    /// A follower that has not reached its convention since it started goes on by itself.
+    /// Whether this node is on its own, as it changes.
+    pub(crate) fn offline(&self) -> watch::Receiver<bool> {
+        self.offline.subscribe()
+    }
+
+    /// A member that has not reached its convention since it started goes on by itself.
+    ///
+    /// The index stays what it was: what is done offline counts for nobody, and no lease is given
+    /// for roles that came of it.
     pub(super) fn go_offline(&self, change: impl FnOnce(&mut State)) {
-        self.offline.store(true, Ordering::Release);
         let (index, mut state) = self.read_at(|index, state| (index, state.clone()));
         change(&mut state);
-        self.replace(state, index + 1);
+        self.replace(state, index);
+        self.offline.send_replace(true);
     }
 
     fn apply_offline(&self, command: &Command) -> (u64, Outcome) {
@@ -179,7 +210,6 @@ impl RegistryHandle {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let outcome = followed.registry.apply(command);
-        followed.index += 1;
         let index = followed.index;
         drop(followed);
         self.applied.send_replace(index);
@@ -379,9 +409,11 @@ impl RegistryHandle {
         self.tasks.spawn(async move {
             loop {
                 let index = *applied.borrow_and_update();
-                handle
-                    .applied
-                    .send_if_modified(|it| std::mem::replace(it, index) != index);
+                if !handle.is_offline() {
+                    handle
+                        .applied
+                        .send_if_modified(|it| std::mem::replace(it, index) != index);
+                }
                 let now = standing.borrow_and_update().clone();
                 handle.take_standing(&now);
                 tokio::select! {
@@ -396,6 +428,10 @@ impl RegistryHandle {
 
     fn take_standing(&self, heard: &leader::Standing) {
         let mut now = Standing::from(heard);
+        if now.leads {
+            // Before anybody leads by what was done offline.
+            self.come_back();
+        }
         self.standing.send_if_modified(|standing| {
             now.term = now.term.max(standing.term);
             let changed = *standing != now;

@@ -221,7 +221,6 @@ impl<'a> Session<'a> {
             mut receiver,
         } = stream;
         let before = self.node.actors.slots();
-        let offline = self.node.membership.registry.is_offline();
         let open = PeerRequest::Session(self.open());
         if let Err(fault) = sender.send(&open).await {
             return told(&fault);
@@ -237,7 +236,7 @@ impl<'a> Session<'a> {
                 if !self.welcomed(term, was_lost) {
                     return "a leader of an older term".to_owned();
                 }
-                if was_lost || offline {
+                if was_lost {
                     let ending = strays::end(Arc::clone(self.node), before);
                     self.node.tasks.spawn(ending);
                 }
@@ -271,11 +270,8 @@ impl<'a> Session<'a> {
         });
         let index = *membership.registry.applied().borrow();
         // What was done offline is no one else's history.
-        let index = if membership.registry.is_offline() {
-            0
-        } else {
-            index
-        };
+        let offline = membership.registry.is_offline();
+        let index = if offline { 0 } else { index };
         SessionOpen {
             incarnation: membership.incarnation,
             name: membership.name.clone(),
@@ -302,7 +298,9 @@ impl<'a> Session<'a> {
                 .returned
                 .send_modify(|times| *times += 1);
         }
+        self.node.membership.lease.serve_offline_no_longer();
         if registry.consensus().is_some() {
+            registry.come_back();
             self.node.membership.trouble.send_replace(None);
         }
         true

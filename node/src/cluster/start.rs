@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use leader::reconcile::{Fleet, Reconciler};
 use leader::{Config, Consensus, FileOpenError, OpenError, Start, Voter};
-use protocol::registry::{SlotState, State};
+use protocol::definition::OnLostLease;
+use protocol::registry::{Slot, SlotState, State};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -117,6 +118,8 @@ pub(crate) fn run(node: &Arc<Node>) {
     node.tasks.spawn(bound_service(Arc::clone(node)));
     node.tasks
         .spawn(strays::stop_on_lost_lease(Arc::clone(node)));
+    node.tasks
+        .spawn(strays::end_after_offline(Arc::clone(node)));
     let member = Arc::clone(node);
     node.tasks.spawn(async move {
         let joined = member.membership.identity().convention().is_some();
@@ -155,8 +158,9 @@ pub(crate) async fn ready(node: &Node) -> Option<String> {
     let mut lease = membership.lease.state();
     let mut trouble = membership.trouble.subscribe();
     let served = async {
-        let _held = lease.wait_for(|lease| lease.serves()).await;
-        let _well = trouble.wait_for(Option::is_none).await;
+        // What these give is a lock on what they look at: it is not kept.
+        drop(lease.wait_for(|lease| lease.serves()).await);
+        drop(trouble.wait_for(Option::is_none).await);
     };
     // A program that starts a node uses it at once, and its convention when that is there.
     let limit = if membership.identity().user_secret().is_some() {
@@ -176,12 +180,11 @@ pub(crate) async fn reconcile<F: Fleet>(
     reconciler: Reconciler<RegistryHandle, F>,
 ) {
     let registry = &node.membership.registry;
-    let (mut standing, mut applied) = (registry.standing(), registry.applied());
+    let mut offline = registry.offline();
     let mut working: Option<CancellationToken> = None;
     let tasks = node.tasks.clone();
     loop {
-        standing.borrow_and_update();
-        let works = registry.is_offline();
+        let works = *offline.borrow_and_update();
         match (&working, works) {
             (None, true) => {
                 let until = node.shutdown.child_token();
@@ -197,11 +200,7 @@ pub(crate) async fn reconcile<F: Fleet>(
         tokio::select! {
             biased;
             () = node.shutdown.cancelled() => return,
-            changed = standing.changed() => if changed.is_err() { return },
-            // Going offline and coming back are changes of the copy.
-            changed = applied.changed(), if registry.consensus().is_none() => {
-                if changed.is_err() { return }
-            }
+            changed = offline.changed() => if changed.is_err() { return },
         }
     }
 }
@@ -211,9 +210,7 @@ async fn go_offline(node: Arc<Node>) {
     let membership = &node.membership;
     let registry = &membership.registry;
     let mut lease = membership.lease.state();
-    let reached = async {
-        let _held = lease.wait_for(|lease| lease.serves()).await;
-    };
+    let reached = async { drop(lease.wait_for(|lease| lease.serves()).await) };
     let waiting = timeout(OFFLINE_AFTER, reached);
     if !matches!(
         node.shutdown.run_until_cancelled(waiting).await,
@@ -221,8 +218,8 @@ async fn go_offline(node: Arc<Node>) {
     ) {
         return;
     }
-    let follows = registry.consensus().is_none() && registry.removed().borrow().is_none();
-    if !follows || !registry.read(|state| state.members.contains_key(&membership.me)) {
+    let is_removed = registry.removed().borrow().is_some();
+    if is_removed || !registry.read(|state| state.members.contains_key(&membership.me)) {
         return;
     }
     tracing::warn!(
@@ -239,11 +236,18 @@ async fn go_offline(node: Arc<Node>) {
     }
 }
 
-/// What others have under way is not for this node to go on with.
+/// What others have under way is not for this node to go on with; nor does an actor start here
+/// that may not live without a lease.
 fn alone(state: &mut State, membership: &Membership) {
     state.rollouts.clear();
+    let sources = &state.sources;
+    let stops = |slot: &Slot| {
+        let definition = sources.get(&slot.source).and_then(|it| it.actor(slot));
+        definition.is_some_and(|actor| actor.on_lost_lease == OnLostLease::Stop)
+    };
     for slot in state.slots.values_mut() {
-        if slot.node != membership.me && slot.state != SlotState::Running {
+        let others = slot.node != membership.me && slot.state != SlotState::Running;
+        if others || (slot.node == membership.me && stops(slot)) {
             slot.state = SlotState::Gone;
         }
     }

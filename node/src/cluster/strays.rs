@@ -42,6 +42,26 @@ pub(crate) async fn end(node: Arc<Node>, mut before: Vec<(ActorId, SlotId)>) {
     }
 }
 
+/// Ends what was started here without the convention, once that is back: what runs is for it to
+/// say.
+pub(crate) async fn end_after_offline(node: Arc<Node>) {
+    let mut offline = node.membership.registry.offline();
+    let mut was = false;
+    loop {
+        let now = *offline.borrow_and_update();
+        if was && !now {
+            let ending = end(Arc::clone(&node), node.actors.slots());
+            node.tasks.spawn(ending);
+        }
+        was = now;
+        tokio::select! {
+            biased;
+            () = node.shutdown.cancelled() => return,
+            changed = offline.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
 fn named(state: &State, me: NodeId, actor: ActorId, slot: SlotId) -> bool {
     let slot = state.slots.get(&slot);
     slot.is_some_and(|slot| slot.node == me && slot.actor == actor)
