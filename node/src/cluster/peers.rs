@@ -367,13 +367,27 @@ impl Peers {
         Err(fault)
     }
 
-    /// Keeps a connection for requests to its peer; one that is there and live stays first.
+    /// Keeps a connection for requests to its peer. Those of an earlier run of the peer are closed:
+    /// a killed process says no farewell, and whoever waits on them would wait for long.
     pub(super) fn add(&self, connection: &Connection) {
         let Some(peer) = connection.peer() else {
             return;
         };
-        let key = (peer.node, connection.alpn());
-        lock(&self.0.live).insert(key, connection.clone());
+        let run = connection.about().incarnation;
+        let earlier: Vec<_> = {
+            let mut live = lock(&self.0.live);
+            let of_earlier_run = |(node, _): &(NodeId, Alpn), held: &mut Connection| {
+                *node == peer.node && held.about().incarnation != run
+            };
+            let earlier = live.extract_if(of_earlier_run).map(|(_, held)| held);
+            let earlier = earlier.collect();
+            live.insert((peer.node, connection.alpn()), connection.clone());
+            earlier
+        };
+        for held in earlier {
+            let text = format!("node `{}` has started again", peer.node);
+            held.close(&Refusal::new(RefusalCode::Stopping, text));
+        }
         self.0.came.send_modify(|came| *came += 1);
     }
 
@@ -595,5 +609,9 @@ impl super::packages::Dial for Peers {
     async fn dial(&self, node: NodeId) -> Result<Connection, String> {
         let connection = self.connection(node, Alpn::Bulk).await;
         connection.map_err(|fault| fault.to_string())
+    }
+
+    fn forget(&self, connection: &Connection) {
+        self.remove(connection);
     }
 }

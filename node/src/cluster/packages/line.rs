@@ -34,6 +34,9 @@ const BUSY_WAIT_MS: u64 = 100;
 pub(crate) trait Dial: Send + Sync {
     /// A `bulk/1` connection to this member, or why there is none.
     fn dial(&self, node: NodeId) -> impl Future<Output = Result<Connection, String>> + Send;
+
+    /// Nobody is to be given this connection again: its other end may be gone.
+    fn forget(&self, connection: &Connection);
 }
 
 /// Members that hold a package, with what is remembered of each.
@@ -95,7 +98,7 @@ impl Holders {
 pub(super) struct Line<'a, D> {
     dial: &'a D,
     pull: &'a Pull,
-    asked: Option<NodeId>,
+    asked: Option<(NodeId, Connection)>,
     busy_since: Option<Instant>,
 }
 
@@ -138,7 +141,7 @@ impl<D: Dial> Providers for Line<'_, D> {
             let dialled = timeout(DIAL_LIMIT, self.dial.dial(node)).await;
             match dialled.unwrap_or_else(|_elapsed| Err("it does not answer".to_owned())) {
                 Ok(connection) => {
-                    self.asked = Some(node);
+                    self.asked = Some((node, connection.clone()));
                     return Some(connection);
                 }
                 Err(reason) => {
@@ -150,7 +153,7 @@ impl<D: Dial> Providers for Line<'_, D> {
     }
 
     fn failed(&mut self, fault: &PullFault, proven: bool) {
-        let Some(node) = self.asked.take() else {
+        let Some((node, connection)) = self.asked.take() else {
             return;
         };
         tracing::info!(%node, %fault, proven, "a holder did not bring a package");
@@ -162,7 +165,10 @@ impl<D: Dial> Providers for Line<'_, D> {
                 self.busy_since.get_or_insert(now);
                 return;
             }
-            PullFault::Interrupted { .. } | PullFault::Stalled { .. } => holders.strike(node, 1),
+            PullFault::Interrupted { .. } | PullFault::Stalled { .. } => {
+                self.dial.forget(&connection);
+                holders.strike(node, 1);
+            }
             PullFault::Corrupt { .. } if !proven => holders.strike(node, 1),
             _ => holders.strike(node, STRIKES_MAX),
         }

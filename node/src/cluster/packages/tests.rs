@@ -112,6 +112,8 @@ impl Dial for Dialler {
         let dialled = self.from.dial(*address, Some(node), Alpn::Bulk).await;
         dialled.map_err(|fault| fault.to_string())
     }
+
+    fn forget(&self, _connection: &Connection) {}
 }
 
 fn now() -> Stamp {
