@@ -13,9 +13,10 @@ use std::process::Command;
 
 use common::Sandbox;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "status", "members", "load", "refresh", "unload", "invite", "tokens", "approve", "leave",
-    "remove", "drain", "promote", "demote", "explain", "events", "backup", "restore", "recover",
+    "remove", "drain", "promote", "demote", "voters", "explain", "events", "backup", "restore",
+    "recover",
 ];
 
 #[test]

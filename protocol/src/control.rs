@@ -357,6 +357,9 @@ pub enum Request {
     List {
         /// Only this group.
         group: Option<String>,
+        /// As this node knows it, without asking the leader.
+        #[serde(default)]
+        stale: bool,
     },
     /// Act on the actors of a role.
     Role {
@@ -458,6 +461,9 @@ pub enum Response {
         groups: Vec<ListedGroup>,
         /// Raft index that the answer covers.
         index: u64,
+        /// Milliseconds since the asked node heard of a leader last; 0 while it knows one.
+        #[serde(default)]
+        age_ms: u64,
     },
     /// The action on a role is done.
     Done {

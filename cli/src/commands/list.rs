@@ -15,13 +15,21 @@ use crate::{Exit, Failure};
 pub(crate) struct Args {
     /// Only this group
     group: Option<String>,
+
+    /// As this node knows it, without asking the leader
+    #[arg(long)]
+    stale: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let mut online = Online::connect(context)?;
-    let group = args.group.clone();
-    let (groups, index) = match online.request(Request::List { group })? {
-        Response::Listed { groups, index } => (groups, index),
+    let (group, stale) = (args.group.clone(), args.stale);
+    let (groups, index, age_ms) = match online.request(Request::List { group, stale })? {
+        Response::Listed {
+            groups,
+            index,
+            age_ms,
+        } => (groups, index, age_ms),
         other => return Err(unexpected(&other)),
     };
     if let Some(group) = args.group.as_ref().filter(|_| groups.is_empty()) {
@@ -33,9 +41,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     for warning in &node.warnings {
         context.printer.warning(warning);
     }
+    if stale {
+        let text = format!("as of index {index}, {age_ms} ms after the leader was heard");
+        context.printer.note(text);
+    }
     context.printer.report(&List {
         groups,
         index,
+        age_ms,
         node,
     });
     Ok(Exit::Done)
@@ -44,6 +57,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 struct List {
     groups: Vec<ListedGroup>,
     index: u64,
+    age_ms: u64,
     node: NodeStatus,
 }
 
@@ -65,7 +79,7 @@ impl Report for List {
     }
 
     fn json(&self) -> Value {
-        json!({ "node": self.node, "groups": self.groups, "index": self.index })
+        json!({ "node": self.node, "groups": self.groups, "index": self.index, "age_ms": self.age_ms })
     }
 }
 

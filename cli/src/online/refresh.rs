@@ -110,6 +110,7 @@ fn standing(
 ) -> Result<Option<Vec<String>>, Failure> {
     let answer = online.request(Request::List {
         group: Some(group.to_owned()),
+        stale: false,
     })?;
     let Response::Listed { groups, .. } = answer else {
         return Err(unexpected(&answer));

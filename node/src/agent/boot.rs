@@ -380,6 +380,13 @@ impl Agent {
                 stamp: stamp(),
             };
             Replica::propose(&*node.replica, found).await?;
+            // Afterwards it is the convention's, and changed by command.
+            let voters = Command::Member(MemberCommand::Voters {
+                wanted: node.settings.voters,
+                by: "convvoters.cfg".to_owned(),
+                stamp: stamp(),
+            });
+            Replica::propose(&*node.replica, voters).await?;
         }
         let log = node.replica.consensus();
         let recoveries = log.map_or(0, |log| log.identity().recovery_epoch);

@@ -82,6 +82,13 @@ pub enum ClusterRequest {
         /// Who asks.
         by: String,
     },
+    /// So many voters are wanted.
+    Voters {
+        /// 3 or 5.
+        wanted: u8,
+        /// Who asks.
+        by: String,
+    },
     /// Why a role or class is where it is.
     Explain {
         /// A role, or a class of a loaded source.

@@ -24,6 +24,7 @@ mod restore;
 mod status;
 mod tokens;
 mod unload;
+mod voters;
 
 mod asking;
 mod table;
@@ -54,6 +55,7 @@ super::verbs! {
     Drain(drain),
     Promote(promote),
     Demote(demote),
+    Voters(voters),
     Explain(explain),
     Events(events),
     Backup(backup),

@@ -9,10 +9,11 @@ use protocol::registry::{Group, Slot, SlotState, Source, SourceState, State};
 
 use super::{Answer, refused};
 use crate::agent::node::Node;
+use crate::cluster::operator;
 
 /// The groups that have loaded sources, or the one that is named.
 pub(super) fn list(node: &Node, only: Option<&str>) -> Response {
-    let index = *node.replica.applied().borrow();
+    let age = operator::age(node);
     let note = |hash| node.sources.note(hash);
     let groups = node.replica.read(|state| {
         let wanted = state
@@ -28,7 +29,11 @@ pub(super) fn list(node: &Node, only: Option<&str>) -> Response {
         });
         listed.filter(|group| !group.sources.is_empty()).collect()
     });
-    Response::Listed { groups, index }
+    Response::Listed {
+        groups,
+        index: age.index,
+        age_ms: age.age_ms,
+    }
 }
 
 fn listed_source(

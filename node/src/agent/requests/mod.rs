@@ -83,7 +83,12 @@ async fn answer(
         Request::CreateActor { .. } => Err(internal("an actor was not announced")),
         Request::Resolve { target, group } => Ok(resolve::resolve(node, &target, group.as_deref())),
         Request::Status => Ok(list::status(node).await),
-        Request::List { group } => Ok(list::list(node, group.as_deref())),
+        Request::List { group, stale } => {
+            if !stale {
+                orders::catch_up(node).await?;
+            }
+            Ok(list::list(node, group.as_deref()))
+        }
         Request::History { group } => list::history(node, &group),
         Request::DeadLetters => {
             let (total, kept) = node.router.dead_letters().await;

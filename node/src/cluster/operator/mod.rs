@@ -44,6 +44,7 @@ pub(crate) fn needs_leader(request: &ClusterRequest) -> bool {
         | ClusterRequest::Drain { .. }
         | ClusterRequest::Promote { .. }
         | ClusterRequest::Demote { .. }
+        | ClusterRequest::Voters { .. }
         | ClusterRequest::Explain { .. }
         | ClusterRequest::Progress { .. } => true,
     }
@@ -107,6 +108,7 @@ pub(crate) async fn answer_as_leader(node: &Arc<Node>, request: ClusterRequest) 
         ClusterRequest::Drain { node: who, on, by } => moves::drain(node, &who, on, by).await,
         ClusterRequest::Promote { node: who, .. } => moves::may_vote(node, &who, true).await,
         ClusterRequest::Demote { node: who, .. } => moves::may_vote(node, &who, false).await,
+        ClusterRequest::Voters { wanted, by } => moves::want_voters(node, wanted, by).await,
         ClusterRequest::Explain { what, group } => {
             explain::explain(node, &what, group.as_deref()).await
         }
@@ -168,7 +170,8 @@ fn parts(node: &Node) -> Parts {
     parts
 }
 
-fn age(node: &Node) -> Age {
+/// What covers an answer of this node.
+pub(crate) fn age(node: &Node) -> Age {
     let leaderless = node.mutual.leaderless();
     let since = leaderless.map(|since| since.elapsed().as_millis());
     Age {

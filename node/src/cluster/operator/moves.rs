@@ -113,6 +113,19 @@ pub(super) async fn may_vote(node: &Node, who: &str, may_vote: bool) -> Answered
     Ok(done(vec![format!("`{}` {told}", known.name)]))
 }
 
+/// How many voters the convention is to have.
+pub(super) async fn want_voters(node: &Node, wanted: u8, by: String) -> Answered {
+    let voters = MemberCommand::Voters {
+        wanted,
+        by,
+        stamp: stamp(),
+    };
+    commit(node, voters).await?;
+    Ok(done(vec![format!(
+        "{wanted} members are to vote, as soon as so many are willing and hold everything"
+    )]))
+}
+
 /// Waits until a member votes no longer: one that goes as a voter takes its vote along, and with
 /// another one down the rest would be no majority.
 async fn retire(node: &Node, member: NodeId) -> Result<(), RequestError> {
