@@ -1,7 +1,8 @@
 //! The application of the scenarios: a desk that answers orders and writes down each.
 //!
 //! A reply tells number, version and node; the journal has a line for each order handled, so that
-//! one handled twice, or not at all, shows.
+//! one handled twice, or not at all, shows. Beside it the actors write down their own lives
+//! (`life`), and wait at gates that a scenario closes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ pub struct Application {
     group: String,
     requirements: Option<String>,
     further: String,
+    of_group: String,
     ballast_bytes: usize,
 }
 
@@ -30,6 +32,7 @@ impl Application {
             group: group.to_owned(),
             requirements: None,
             further: String::new(),
+            of_group: String::new(),
             ballast_bytes: 0,
         }
     }
@@ -45,6 +48,13 @@ impl Application {
     #[must_use]
     pub fn with(mut self, entries: &str) -> Self {
         self.further = format!("{}, {entries}", self.further);
+        self
+    }
+
+    /// With further entries of the group in the `.tli`, as `'AutoUnload': True`.
+    #[must_use]
+    pub fn with_group(mut self, entries: &str) -> Self {
+        self.of_group = format!("{}, {entries}", self.of_group);
         self
     }
 
@@ -77,7 +87,9 @@ impl Application {
             format!("VERSION = {version:?}\n"),
         )
         .unwrap();
-        fs::write(package.join("main.py"), MAIN.replace("GROUP", group)).unwrap();
+        let path = format!("{:?}", journal.display().to_string());
+        let main = MAIN.replace("GROUP", group).replace("JOURNAL", &path);
+        fs::write(package.join("main.py"), main).unwrap();
         if self.ballast_bytes > 0 {
             let mut ballast = vec![0; self.ballast_bytes];
             rand::RngCore::fill_bytes(&mut rand::rng(), &mut ballast);
@@ -100,19 +112,40 @@ impl Application {
         format!(
             "{{'Actors': {{'{group}.main.Desk': {{\n\
              'OnLoad': {{'Role': 'Desk', {message}}},\n\
-             'OnReactivate': {{{message}}}{requirements}{further}}}}}}}\n",
+             'OnDeactivate': {{'Message': ('left', None)}},\n\
+             'OnReactivate': {{'Message': ('back', None)}}{requirements}{further}}}}}{of_group}}}\n",
             group = self.group,
-            further = self.further
+            further = self.further,
+            of_group = self.of_group,
         )
     }
 }
 
 const MAIN: &str = r#""""A desk that answers orders and writes down each."""
+import datetime
 import os
+import time
 from thespian.actors import ActorTypeDispatcher
 from GROUP import VERSION
 
 NODE = os.environ.get('NODE', '?')
+LIFE = JOURNAL + '.life'
+
+
+def live(event):
+    """Writes down what happens to this actor; waits while the event's gate is closed."""
+    gate = '%s.gate.%s.%s' % (JOURNAL, event, VERSION)
+    if os.path.exists(gate):
+        write('at-' + event)
+    while os.path.exists(gate):
+        time.sleep(0.005)
+    write(event)
+
+
+def write(event):
+    line = '%s %s %s %d %d\n' % (event, VERSION, NODE, os.getpid(), time.monotonic_ns())
+    with open(LIFE, 'a', encoding='utf-8') as file:
+        file.write(line)
 
 
 class Clerk(ActorTypeDispatcher):
@@ -133,11 +166,20 @@ class Desk(ActorTypeDispatcher):
         super().__init__()
         self.journal = None
         self.exited = 0
+        live('init')
 
     def receiveMsg_tuple(self, message, sender):
         word, value = message[0], message[1]
         if word == 'journal':
             self.journal = value
+            live('loaded')
+            if os.path.exists(JOURNAL + '.ticks'):
+                self.wakeupAfter(datetime.timedelta(milliseconds=20))
+        elif word in ('left', 'back'):
+            live(word)
+        elif word == 'busy':
+            live(word)
+            self.send(sender, (word, VERSION, NODE))
         elif word == 'order':
             if self.journal:
                 with open(self.journal, 'a', encoding='utf-8') as file:
@@ -153,6 +195,13 @@ class Desk(ActorTypeDispatcher):
             self.send(sender, (VERSION, NODE))
         elif message == 'exited':
             self.send(sender, self.exited)
+
+    def receiveMsg_WakeupMessage(self, message, sender):
+        write('tick')
+        self.wakeupAfter(datetime.timedelta(milliseconds=20))
+
+    def receiveMsg_ActorExitRequest(self, message, sender):
+        live('exit')
 
     def receiveMsg_ChildActorExited(self, message, sender):
         self.exited += 1

@@ -31,6 +31,9 @@ pub use ledger::{Account, End, Entry};
 mod application;
 pub use application::{Application, foreign_key};
 
+mod life;
+pub use life::Life;
+
 mod process;
 
 mod net;

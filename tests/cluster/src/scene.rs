@@ -349,6 +349,10 @@ impl Scene {
         self.path("journal")
     }
 
+    pub(crate) fn beside_journal(&self, suffix: &str) -> PathBuf {
+        self.path(&format!("journal.{suffix}"))
+    }
+
     /// The group of the scenario's application.
     #[must_use]
     pub fn group(&self) -> &str {

@@ -1,0 +1,176 @@
+//! A rollout goes on under the next leader, at whatever step the last one was killed.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use cluster::{Application, Condition, D, Node, Op, Plan, Scene, Traffic};
+
+/// When the leader is killed.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// An actor of this version waits at a gate.
+    Gate(&'static str, &'static str),
+    /// So long after the leader has logged this text.
+    Logged(&'static str, Duration),
+}
+
+fn others(scene: &Scene, one: Node) -> Vec<Node> {
+    scene.nodes().filter(|node| *node != one).collect()
+}
+
+fn answers(on: Node, reply: &'static str) -> Condition {
+    Condition::Answers {
+        on,
+        target: "Desk",
+        literal: "'where'",
+        reply,
+    }
+}
+
+/// Waits for the moment without a pause that could miss it.
+fn await_moment(scene: &Scene, leader: Node, logged: usize, moment: Moment) {
+    let until = Instant::now() + Duration::from_secs(60);
+    let is_there = || match moment {
+        Moment::Gate(event, version) => {
+            let at = format!("at-{event}");
+            let mut life = scene.life().into_iter();
+            life.any(|it| it.event == at && it.version == version)
+        }
+        Moment::Logged(text, _) => scene.log(leader)[logged..].contains(text),
+    };
+    while !is_there() {
+        assert!(Instant::now() < until, "the rollout never came there");
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    if let Moment::Logged(_, after) = moment {
+        std::thread::sleep(after);
+    }
+}
+
+/// Kills the leader at a moment of the load of `version`, and has the next one end it.
+fn update(scene: &Scene, traffic: &mut Traffic, version: &'static str, moment: Moment) {
+    scene.phase(&format!("to {version}"));
+    let leader = scene.leader();
+    let rest = others(scene, leader);
+    assert_ne!(leader, D, "the home of the desk never leads");
+    if let Moment::Gate(event, of) = moment {
+        scene.close_gate(event, of);
+    }
+    let logged = scene.log(leader).len();
+    let ran = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| traffic.load(scene, D, "load", version));
+        await_moment(scene, leader, logged, moment);
+        scene.play(&[Op::Kill(leader)]);
+        scene.wait(
+            &Condition::LedBy {
+                on: D,
+                any: rest.clone(),
+            },
+            "the others elect one",
+        );
+        if let Moment::Gate(event, of) = moment {
+            scene.open_gate(event, of);
+        }
+        loading.join().unwrap()
+    });
+    assert_eq!(ran.code, Some(0), "the order outlives its leader: {ran:?}");
+    for on in &rest {
+        scene.play(&[Op::until(answers(*on, version), "one version answers")]);
+    }
+    scene.play(&[Op::Start(leader)]);
+    for on in scene.nodes() {
+        scene.play(&[
+            Op::until(Condition::Voters { on, count: 3 }, "three voters again"),
+            Op::until(Condition::Up { on, count: 4 }, "four members again"),
+            Op::until(Condition::Active { on, version }, "one version is active"),
+            Op::until(answers(on, version), "one version answers"),
+        ]);
+    }
+    scene.assert_told_once();
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[test]
+fn a_leader_killed_at_each_step_leaves_one_version_and_tells_no_actor_twice() {
+    let scene = Scene::with(4);
+    scene.write(D, "voter.cfg", "False\n");
+    scene.come_together();
+    scene.play(&[Op::load(D, "1.0")]);
+    let nodes: Vec<_> = scene.nodes().collect();
+    let mut traffic = Traffic::begin(&scene, &nodes).after("1.0");
+    let rounds = [
+        ("2.0", Moment::Gate("init", "2.0")),
+        ("3.0", Moment::Gate("left", "2.0")),
+        ("4.0", Moment::Logged("step=Construct", ms(0))),
+        ("5.0", Moment::Logged("step=Hold", ms(0))),
+        ("6.0", Moment::Logged("step=Switched", ms(0))),
+        ("7.0", Moment::Logged("step=Switched", ms(4))),
+        ("8.0", Moment::Gate("loaded", "8.0")),
+    ];
+    for (version, moment) in rounds {
+        update(&scene, &mut traffic, version, moment);
+    }
+    traffic.flow(ms(300));
+    let account = traffic.end(&scene);
+    account.assert_sound();
+    assert!(account.answered_by("8.0") > 0, "{account}");
+    // Each version's first actor, and those that took the place of killed ones, were told once;
+    // nobody was left untold.
+    let life = scene.life();
+    let of = |event: &str| -> BTreeSet<u32> {
+        let some = life.iter().filter(|it| it.event == event);
+        some.map(|it| it.pid).collect()
+    };
+    let loaded: BTreeSet<_> = (2..=8).map(|it| format!("{it}.0")).collect();
+    let seen = life.iter().filter(|it| it.event == "loaded");
+    let seen: BTreeSet<_> = seen.map(|it| it.version.clone()).collect();
+    assert!(loaded.is_subset(&seen), "OnLoad reached {seen:?}");
+    assert!(
+        of("left").is_subset(&of("loaded")),
+        "told to leave, never loaded"
+    );
+}
+
+#[test]
+fn the_next_leader_ends_an_unload_that_waits_for_a_busy_actor() {
+    let scene = Scene::set(Plan {
+        nodes: 3,
+        application: Application::new("desk").with_group("'AutoUnload': True"),
+        ..Plan::default()
+    });
+    scene.come_together();
+    let leader = scene.leader();
+    let home = others(&scene, leader)[0];
+    scene.play(&[Op::load(home, "1.0")]);
+    scene.play(&[Op::until(answers(home, "'1.0'"), "it runs")]);
+    scene.close_gate("exit", "1.0");
+    scene.play(&[Op::load(home, "2.0")]);
+    scene.until("the old actor is asked to go", ms(60_000), || {
+        let there = scene.life().iter().any(|it| it.event == "at-exit");
+        there.then_some(()).ok_or_else(|| "not yet".to_owned())
+    });
+    scene.play(&[Op::Kill(leader)]);
+    let rest = others(&scene, leader);
+    scene.play(&[Op::until(
+        Condition::LedBy {
+            on: home,
+            any: rest.clone(),
+        },
+        "the others elect one",
+    )]);
+    scene.open_gate("exit", "1.0");
+    for on in rest {
+        scene.until("the old version is forgotten", ms(60_000), || {
+            let list = scene.json(on, "list");
+            let sources = list["groups"][0]["sources"].clone();
+            (sources.as_array().unwrap().len() == 1)
+                .then_some(())
+                .ok_or_else(|| sources.to_string())
+        });
+        scene.play(&[Op::until(answers(on, "'2.0'"), "the new one answers")]);
+    }
+    scene.assert_told_once();
+}
