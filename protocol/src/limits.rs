@@ -45,6 +45,15 @@ pub const LITERAL_BYTES_MAX: usize = 8 << 20;
 /// Longest framed document on a QUIC stream; packages go as bulk transfers, without frames.
 pub const WIRE_DOCUMENT_BYTES_MAX: usize = 16 << 20;
 
+/// Longest record that goes to a leader's log: a message is cut at 64 Ki characters before.
+pub const WARNING_BYTES_MAX: usize = 512 << 10;
+
+/// Records of a member in one request: a stream is worth it, a leader's log process takes it whole.
+pub const WARNINGS_BATCH_BYTES: usize = 1 << 20;
+
+/// Records that wait for a leader, some thousands: it may be an election away, or slow.
+pub const WARNINGS_WAITING_BYTES_MAX: usize = 4 << 20;
+
 /// Longest first document of a connection, read before the peer counts as authorised.
 pub const HELLO_BYTES_MAX: usize = 4 << 10;
 

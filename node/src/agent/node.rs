@@ -14,6 +14,7 @@ use super::sources::Sources;
 use crate::authority::SourceAuthority;
 use crate::cluster::membership::Membership;
 use crate::cluster::mutual::Mutual;
+use crate::cluster::warnings::Warnings;
 use crate::cluster::packages::Packages;
 use crate::cluster::registry::RegistryHandle;
 use crate::directory::{Directory, Settings};
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     /// The membership's registry.
     pub(crate) replica: Arc<RegistryHandle>,
     pub(crate) mutual: Mutual,
+    /// What the leader's log is to have as well.
+    pub(crate) for_leader: Warnings,
     pub(crate) tasks: TaskTracker,
     pub(crate) patience: Patience,
     /// It was asked to stop: what it owes the convention comes first, others are answered still.

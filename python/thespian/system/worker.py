@@ -52,7 +52,7 @@ def main(spec: Dict[str, Any], socket_path: str, rule: trust.Rule) -> None:
         sock = process.connect(socket_path)
         sock.sendall(control.hello("worker", spec["token"]))
         ref = runtime.Runtime(spec, sock, rule)
-        log_source.install(str(ref.address))
+        log_source.install(str(ref.address), socket_path)
         worker = Worker(ref)
         status = worker.run()
     except link.Closed:
