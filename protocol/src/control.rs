@@ -13,7 +13,7 @@ pub use cluster::{
 };
 
 mod system;
-pub use system::SystemMessage;
+pub use system::{SystemMessage, SystemStatus};
 
 mod listing;
 pub use listing::{DeadLetter, ListedActor, ListedGroup, ListedSource, Match, NodeStatus};

@@ -311,7 +311,7 @@ def test_an_actor_tells_its_status_without_being_disturbed(system):
     assert isinstance(answer, Thespian_ActorStatus) and answer.actorAddress == actor
     assert (answer.childActors, answer.pendingWakeups, answer.pendingMessages) == ([], [], [])
     text = io.StringIO()
-    formatStatus(answer, text)
+    formatStatus(answer, tofd=text)
     assert "foo.acting.Echo" in text.getvalue()
 
 

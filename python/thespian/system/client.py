@@ -199,7 +199,7 @@ class ActorSystem:
         through = self._endpoint()
         self._core.update_capability(through, capabilityName, capabilityValue)
 
-    def systemUpdate(self, _name: str, *_args: Any) -> None:
+    def systemUpdate(self, updateType: str, *updateArgs: Any, **updateKWArgs: Any) -> None:
         """Nothing: the back door of the original has no methods here."""
         return None
 

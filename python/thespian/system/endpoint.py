@@ -48,6 +48,7 @@ class Endpoint:
     # Connection
 
     def _connect(self, start: bool) -> None:
+        sock: Any
         if start:
             sock = locate.dial_or_start(self._port, self._capabilities)
         else:
@@ -311,6 +312,9 @@ def _encoded(message: Any) -> Tuple[bytes, int, int]:
     if type(message) is ActorExitRequest:
         document = {"system": "actor_exit_request", "recursive": message.isRecursive}
         return control.encode(document), wire.JSON, wire.SYSTEM
+    if type(message) is status.Thespian_StatusReq:
+        # As JSON, which the node itself reads as well.
+        return control.encode({"system": "status_request"}), wire.JSON, wire.SYSTEM
     payload = pickle.dumps(message, 5)
     problem = wire.too_long(payload) if len(payload) >= link.JOIN_BYTES else None
     if problem:

@@ -86,7 +86,7 @@ def _tell_warnings(relay: "LogHandler") -> None:
         if record.levelno >= logging.WARNING:
             relay.handle(record)
 
-    logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
+    logging.Logger.callHandlers = call_handlers  # type: ignore
 
 
 def close() -> None:

@@ -290,7 +290,10 @@ class Worker:
         """Answers a request for the actor's status, which the actor does not see."""
         ref = self._ref
         source = None if ref.source == wire.NO_SOURCE else ref.source.hex()
-        answer = status.Thespian_ActorStatus(ref.address, ref.spec["class"], source)
+        admin = address.allot(ref.incarnation, address.NODE_SERIAL)
+        answer = status.Thespian_ActorStatus(
+            ref.address, ref.spec["class"], admin, sourceHash=source
+        )
         answer.childActors = list(ref.children)
         answer.pendingWakeups = [(ref.address, timer[2]) for timer in sorted(ref.timers)]
         ref.begin()

@@ -23,6 +23,7 @@ mod list;
 pub(crate) mod load;
 mod operate;
 mod resolve;
+mod system_status;
 
 /// One request with all that is needed to answer it.
 #[derive(Debug)]
