@@ -43,6 +43,8 @@ if __name__ == '__main__':
     own = asys.ask(asks, Thespian_StatusReq(), 20)
     assert isinstance(own, Thespian_ActorStatus), own
     assert own.actorAddress == asks and own.childActors == [kid]
+    assert own.parentAddress == own.adminAddress
+    assert asys.ask(kid, Thespian_StatusReq(), 20).parentAddress == asks
     assert own.actorClass.endswith('Asks') and own.sourceHash is None
     status = asys.ask(own.adminAddress, Thespian_StatusReq(), 20)
     assert isinstance(status, Thespian_SystemStatus), status

@@ -1,7 +1,13 @@
 //! Bounds of everything that is read from another process, each with its reason.
 
-/// Version of the frame header that this build writes; it reads this one and the one before.
-pub const PROTOCOL_VERSION: u8 = 1;
+/// Version of the frame header; the same for all versions of the protocol so far.
+pub const HEADER_VERSION: u8 = 1;
+
+/// Newest version of the protocol between a node and its clients and processes, and the one before,
+/// which is spoken as well. 2: a hello names the oldest version of its sender, `status_request`.
+pub const PROTOCOL_VERSION: u8 = 2;
+/// Oldest version that this build speaks.
+pub const PROTOCOL_VERSION_OLDEST: u8 = PROTOCOL_VERSION - 1;
 
 /// Length of the header, its own length field included.
 pub const HEADER_BYTES: usize = 112;

@@ -188,10 +188,8 @@ impl Agent {
             control: listen(&socket, 0o666)?,
             workers: listen(&worker_socket, 0o600)?,
         };
-        let relay = tokio::net::UnixListener::from_std(listen(
-            &relay_socket_path(&folder, port),
-            0o600,
-        )?)?;
+        let relay =
+            tokio::net::UnixListener::from_std(listen(&relay_socket_path(&folder, port), 0o600)?)?;
         let log = log_plan::variable(&settings).map(|_plan| log_socket_path(&folder, port));
         start::take_part(&membership, &state).await?;
         let replica = Arc::clone(&membership.registry);

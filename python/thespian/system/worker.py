@@ -291,9 +291,10 @@ class Worker:
         ref = self._ref
         source = None if ref.source == wire.NO_SOURCE else ref.source.hex()
         admin = address.allot(ref.incarnation, address.NODE_SERIAL)
-        answer = status.Thespian_ActorStatus(
-            ref.address, ref.spec["class"], admin, sourceHash=source
-        )
+        parent = address.from_hex(ref.spec["parent"])
+        # Who has no creator is the system's own.
+        parent = admin if parent._key == wire.NOBODY else parent
+        answer = status.Thespian_ActorStatus(ref.address, ref.spec["class"], admin, parent, source)
         answer.childActors = list(ref.children)
         answer.pendingWakeups = [(ref.address, timer[2]) for timer in sorted(ref.timers)]
         ref.begin()
