@@ -28,7 +28,7 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 const EXITED: &str = "the actor has exited";
 
 /// How long a program's next request waits for actors that it told to exit.
-const EXITS_LIMIT: Duration = Duration::from_millis(200);
+const EXITS_LIMIT: Duration = Duration::from_millis(500);
 
 /// When an actor whose process is about to be forked is killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ struct Actor {
     connected: bool,
     disconnected: watch::Sender<bool>,
     exiting: bool,
-    /// Whoever waits for its end has been told, or will be when its process has ended.
+    /// Its creator has been told of its end, although its process is not settled yet.
     told: bool,
     /// Steps that reached it; they go with it.
     steps: HashSet<StepKey>,
@@ -336,12 +336,17 @@ impl Node {
 
     /// An actor has handled its exit request: who waits for its end need not wait for that of its
     /// process. The roles of a Director actor are held first, when it is settled.
-    pub(crate) fn exits(&self, id: ActorId) {
-        if self.actors.exiting(id) {
-            self.router.ended(id, EXITED);
+    pub(crate) fn exits(self: &Arc<Self>, id: ActorId) {
+        if !self.actors.exiting(id) {
+            return;
         }
-        self.actors.update(id, |actor| actor.told = true);
-        self.actors.ends.send_modify(|ends| *ends += 1);
+        let told = self.router.ended_and_told(id, EXITED.to_owned());
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            told.await;
+            node.actors.update(id, |actor| actor.told = true);
+            node.actors.ends.send_modify(|ends| *ends += 1);
+        });
     }
 
     /// Waits, a moment at most, until these actors have ended as far as others can see.
@@ -384,7 +389,7 @@ impl Node {
             Stage::Failed(failure) if failure.code != FailureCode::ConstructorFailed => {
                 self.router.failed_creation(id, failure.message.clone());
             }
-            _ => self.router.ended(id, reason.clone()),
+            _ => self.router.ended_and_told(id, reason.clone()).await,
         }
         self.actors.ends.send_modify(|ends| *ends += 1);
         if stage == Stage::Starting {

@@ -211,6 +211,8 @@ def _find_core(base: Any, given: Dict[str, Any], unique: bool) -> Any:
     if base is None:
         if shared is not None and given.get("Admin Port", shared.port) == shared.port:
             return shared
+        if "Admin Port" not in given:
+            port = locate.usual_port()
         base = _default_base(given, port)
     base = str(base)
     if base == SIMPLE_BASE:
