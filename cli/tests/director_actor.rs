@@ -118,6 +118,75 @@ assert ask(DirectorOp='RetrieveRole', Role='none') == {
     assert!(told.contains("'Success': False"), "{told}");
 }
 
+/// Word for word what the Director's documentation shows, but for the import that it forgets.
+#[test]
+fn the_documented_program_retrieves_all_and_its_session_finds_roles() {
+    let host = host();
+    host.write("dir/foo.tli", TLI);
+    host.write("dir/adminport.cfg", host.port());
+    host.done("load foo-1.0.tls");
+    let program = r#"
+from thespian.actors import ActorSystem
+import thespian.actors
+asys = ActorSystem()
+director_addr = asys.createActor('thespian.director', globalName='Director')
+resp = asys.ask(director_addr, { "DirectorOp": "RetrieveAll"})
+print(str(resp))
+assert resp['Success'] and list(resp['Groups']) == ['foo'], resp
+"#;
+    let shown = host.program(program);
+    for text in ["'DirectorResponse': 'AllAddresses'", "'Role': 'MainFoo'"] {
+        assert!(shown.contains(text), "{shown}");
+    }
+    // Typed into an interpreter; errors come where they are printed.
+    let session = r#"
+import code, sys
+sys.stderr = sys.stdout
+shell = code.InteractiveConsole()
+for line in """from thespian.director import DirectorControl
+dc = DirectorControl()
+dc.cmd_avail()
+help(dc.cmd_avail)
+r = dc.get_role_address('MainFoo')
+print(r)
+r = dc.get_role_address('unknown role name')
+print(r)
+r = dc.get_role_address('unknown role name', silent=True)
+print(r)""".splitlines():
+    print('>>> ' + line, flush=True)
+    assert not shell.push(line)
+    sys.stdout.flush()
+"#;
+    let shown = host.program(session);
+    let said: Vec<_> = shown
+        .split(">>> ")
+        .filter_map(|typed| typed.split_once('\n'))
+        .map(|(_, answer)| answer.trim())
+        .collect();
+    let [_, _, avail, help, _, found, unknown, none, silent, again] = *said else {
+        panic!("{shown}");
+    };
+    assert!(
+        avail.starts_with("THESPIAN_DIRECTOR_DIR=[BOX]/dir\nfoo: "),
+        "{shown}"
+    );
+    assert!(avail.ends_with("\n0"), "{shown}");
+    assert!(help.contains("packages that can be loaded"), "{shown}");
+    for text in [
+        "'RoleAddress'",
+        "'Group': 'foo'",
+        "'Role': 'MainFoo'",
+        "'Success': True",
+    ] {
+        assert!(found.contains(text), "{shown}");
+    }
+    assert!(
+        unknown.starts_with("RoleAddress ERROR: {'DirectorResponse'"),
+        "{shown}"
+    );
+    assert_eq!((none, silent, again), ("None", "", "None"), "{shown}");
+}
+
 #[test]
 fn what_the_director_does_not_do_gets_an_answer() {
     let host = host();

@@ -15,7 +15,9 @@ use node::client::{AskEnd, Client, ClientError, ConnectError, Reply, ReplyConten
 use protocol::control::{
     AskOutcome, ErrorCode, Hello, Notice, Request, RequestError, Response, SystemMessage, Welcome,
 };
-use protocol::limits::{CREDIT_MESSAGES, UPLOAD_CHUNK_BYTES, WINDOW_BYTES};
+use protocol::limits::{
+    CREDIT_MESSAGES, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, UPLOAD_CHUNK_BYTES, WINDOW_BYTES,
+};
 use protocol::{
     ActorId, CreditPayload, Flags, Frame, FrameKind, FrameReader, Header, Incarnation, NodeId,
     PayloadKind, TargetKind, TraceId, WindowPayload,
@@ -100,7 +102,8 @@ impl Fake {
     async fn welcome(&mut self, protocol: u8) {
         let frame = self.next().await;
         let hello: Hello = serde_json::from_slice(&frame.payload).unwrap();
-        assert_eq!((frame.header.kind, hello.protocol), (FrameKind::Hello, 1));
+        assert_eq!(frame.header.kind, FrameKind::Hello);
+        assert_eq!(hello.common_version(), Some(PROTOCOL_VERSION));
         let welcome = Welcome {
             protocol,
             address: ActorId([9; 16]),
@@ -359,12 +362,20 @@ async fn a_dropped_request_does_not_spoil_the_next() {
 
 #[tokio::test]
 async fn a_node_of_another_protocol_is_named() {
-    let (path, _folder, serving) = node(async |mut fake: Fake| fake.welcome(2).await);
+    for spoken in [PROTOCOL_VERSION + 1, PROTOCOL_VERSION_OLDEST - 1] {
+        let (path, _folder, serving) = node(async |mut fake: Fake| fake.welcome(spoken).await);
+        let (_, end) = tokio::join!(serving, Client::connect(&path));
+        let named = matches!(end, Err(ConnectError::Version { node, .. }) if node == spoken);
+        assert!(named, "{spoken}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_of_the_version_before_is_spoken_to() {
+    let before = PROTOCOL_VERSION_OLDEST;
+    let (path, _folder, serving) = node(async |mut fake: Fake| fake.welcome(before).await);
     let (_, end) = tokio::join!(serving, Client::connect(&path));
-    assert!(matches!(
-        end,
-        Err(ConnectError::Version { node: 2, own: 1 })
-    ));
+    assert_eq!(end.unwrap().welcome().protocol, before);
 }
 
 #[tokio::test]

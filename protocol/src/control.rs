@@ -13,7 +13,7 @@ pub use cluster::{
 };
 
 mod system;
-pub use system::SystemMessage;
+pub use system::{SystemMessage, SystemStatus};
 
 mod listing;
 pub use listing::{DeadLetter, ListedActor, ListedGroup, ListedSource, Match, NodeStatus};
@@ -22,13 +22,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::definition::GroupDefinition;
 use crate::id::{ActorId, Incarnation, NodeId, RequestId, SourceHash};
+use crate::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
 use crate::registry::HistoryEntry;
 
 /// First document of a connection, from the side that dialled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// Protocol version of the dialler.
+    /// Newest protocol version of the dialler.
     pub protocol: u8,
+    /// The oldest that it speaks; not told: only `protocol`.
+    #[serde(default)]
+    pub oldest: Option<u8>,
     /// What the connection is for.
     pub role: ConnectionRole,
     /// Secret that the node gave to the process it started; clients have none.
@@ -36,6 +40,16 @@ pub struct Hello {
     pub token: Option<String>,
     /// The dialler's process id.
     pub pid: u32,
+}
+
+impl Hello {
+    /// The newest version that both sides speak.
+    #[must_use]
+    pub fn common_version(&self) -> Option<u8> {
+        let oldest = self.oldest.unwrap_or(self.protocol);
+        let newest = self.protocol.min(PROTOCOL_VERSION);
+        (newest >= oldest.max(PROTOCOL_VERSION_OLDEST)).then_some(newest)
+    }
 }
 
 /// What a connection is for.
@@ -385,6 +399,12 @@ pub enum Request {
         group: String,
         /// The dictionary, a literal.
         text: String,
+    },
+    /// Wait, a moment at most, until these actors have handled their exit requests and their
+    /// creators are told: who asks something next finds it done.
+    AwaitExits {
+        /// Those that are not alive on this node are not waited for.
+        actors: Vec<ActorId>,
     },
     /// Wait until what is loaded and active is another than `known` stands for.
     AwaitActivation {

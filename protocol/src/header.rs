@@ -7,7 +7,7 @@
 //! 112 bytes, little-endian; see `docs/protocol.md` for the table.
 
 use crate::id::{ActorId, Incarnation, RoleId, SourceHash, TraceId};
-use crate::limits::{FRAME_BYTES_MAX, HEADER_BYTES, PROTOCOL_VERSION};
+use crate::limits::{FRAME_BYTES_MAX, HEADER_BYTES, HEADER_VERSION};
 
 /// What a frame is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,7 +160,7 @@ pub enum HeaderError {
         bytes: u64,
     },
     /// The header has a version that this build does not read.
-    #[error("header version {version}; this node reads {PROTOCOL_VERSION}")]
+    #[error("header version {version}; this node reads {HEADER_VERSION}")]
     Version {
         /// The version found.
         version: u8,
@@ -220,7 +220,7 @@ impl Header {
         };
         let length = (HEADER_BYTES - 4 + self.payload_bytes) as u32;
         put(&length.to_le_bytes());
-        put(&[PROTOCOL_VERSION, self.kind as u8]);
+        put(&[HEADER_VERSION, self.kind as u8]);
         put(&self.flags.0.to_le_bytes());
         put(&[self.payload_kind as u8, self.target_kind as u8, 0, 0]);
         put(&self.deadline_ms.to_le_bytes());
@@ -244,7 +244,7 @@ impl Header {
             return Err(HeaderError::Length { bytes: length });
         }
         let [version, kind] = fields.take();
-        if version != PROTOCOL_VERSION {
+        if version != HEADER_VERSION {
             return Err(HeaderError::Version { version });
         }
         let flags = Flags(u16::from_le_bytes(fields.take()));

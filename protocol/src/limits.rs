@@ -1,7 +1,13 @@
 //! Bounds of everything that is read from another process, each with its reason.
 
-/// Version of the frame header that this build writes; it reads this one and the one before.
-pub const PROTOCOL_VERSION: u8 = 1;
+/// Version of the frame header; the same for all versions of the protocol so far.
+pub const HEADER_VERSION: u8 = 1;
+
+/// Newest version of the protocol between a node and its clients and processes, and the one before,
+/// which is spoken as well. 2: a hello names the oldest version of its sender, `status_request`.
+pub const PROTOCOL_VERSION: u8 = 2;
+/// Oldest version that this build speaks.
+pub const PROTOCOL_VERSION_OLDEST: u8 = PROTOCOL_VERSION - 1;
 
 /// Length of the header, its own length field included.
 pub const HEADER_BYTES: usize = 112;
@@ -44,6 +50,15 @@ pub const LITERAL_BYTES_MAX: usize = 8 << 20;
 
 /// Longest framed document on a QUIC stream; packages go as bulk transfers, without frames.
 pub const WIRE_DOCUMENT_BYTES_MAX: usize = 16 << 20;
+
+/// Longest record that goes to a leader's log: a message is cut at 64 Ki characters before.
+pub const WARNING_BYTES_MAX: usize = 512 << 10;
+
+/// Records of a member in one request: a stream is worth it, a leader's log process takes it whole.
+pub const WARNINGS_BATCH_BYTES: usize = 1 << 20;
+
+/// Records that wait for a leader, some thousands: it may be an election away, or slow.
+pub const WARNINGS_WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// Longest first document of a connection, read before the peer counts as authorised.
 pub const HELLO_BYTES_MAX: usize = 4 << 10;

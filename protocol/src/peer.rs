@@ -81,6 +81,13 @@ pub enum PeerRequest {
         /// Where it asked from, for people.
         from: String,
     },
+    /// To the leader: warnings of the sender's actors, for the leader's log.
+    Warnings {
+        /// A JSON object each.
+        records: Vec<Vec<u8>>,
+        /// How many more were dropped since the last ones.
+        dropped: u64,
+    },
 }
 
 /// Kind of a connection between two members, apart from joining.

@@ -93,7 +93,8 @@ fn the_workers_specification_names_its_origin() {
 #[test]
 fn greetings_requests_answers_and_notices_are_fixed() {
     let hello = Hello {
-        protocol: 1,
+        protocol: 2,
+        oldest: Some(1),
         role: ConnectionRole::Worker,
         token: Some("00ff".to_owned()),
         pid: 7,

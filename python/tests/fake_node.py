@@ -235,7 +235,15 @@ class FakeNode:
         elif kind == wire.MARKER:
             self.markers.append((connection.key, header[wire.SEQUENCE]))
 
+    # What it speaks, and with what it refuses clients.
+    protocol = wire.PROTOCOL_VERSION
+    refusal = None
+
     def hello(self, connection, hello):
+        if hello["role"] == "client" and self.refusal:
+            failed = control.encode(dict(self.refusal, answer="failed"))
+            self.put(connection, wire.control_frame(wire.RESPONSE, 0, failed))
+            return
         connection.role, connection.pid = hello["role"], hello["pid"]
         if connection.role == "client":
             self.serial += 1
@@ -247,7 +255,7 @@ class FakeNode:
                 return
             self.actors[connection.key].connection = connection
         welcome = {
-            "protocol": 1,
+            "protocol": self.protocol,
             "address": connection.key.hex() if connection.key else "00" * 16,
             "incarnation": INCARNATION,
             "node": 1,
@@ -378,10 +386,10 @@ class FakeNode:
         elif request["op"] == "resolve":
             answer = control.encode({"answer": "resolved", "matches": self.matches})
             self.put(connection, wire.control_frame(wire.RESPONSE, sequence, answer))
-        elif request["op"] == "shutdown":
+        elif request["op"] in ("shutdown", "await_exits"):
             answer = control.encode({"answer": "done", "text": ""})
             self.put(connection, wire.control_frame(wire.RESPONSE, sequence, answer))
-            self.stopping = True
+            self.stopping = request["op"] == "shutdown"
         elif request["op"] == "application":
             self.applications.append(request)
             answer = {"answer": "done", "text": ""}

@@ -311,7 +311,7 @@ def test_an_actor_tells_its_status_without_being_disturbed(system):
     assert isinstance(answer, Thespian_ActorStatus) and answer.actorAddress == actor
     assert (answer.childActors, answer.pendingWakeups, answer.pendingMessages) == ([], [], [])
     text = io.StringIO()
-    formatStatus(answer, text)
+    formatStatus(answer, tofd=text)
     assert "foo.acting.Echo" in text.getvalue()
 
 
@@ -319,3 +319,26 @@ def test_what_is_no_hash_is_refused_as_one(system):
     for wrong in ("this is bogus", "ab" * 31, "zz" * 32, 7):
         with pytest.raises(InvalidActorSourceHash):
             system.createActor("foo.acting.Echo", sourceHash=wrong)
+
+
+def test_a_node_of_the_version_before_is_spoken_to(node):
+    node.protocol = wire.PROTOCOL_VERSION_OLDEST
+    assert wire.PROTOCOL_VERSION_OLDEST == wire.PROTOCOL_VERSION - 1
+    system = ActorSystem("multiprocTCPBase", transientUnique=True)
+    actor = system.createActor("foo.acting.Echo", sourceHash=FOO)
+    assert system.ask(actor, "hallo", 20) == "hallo"
+
+
+@pytest.mark.parametrize(
+    "spoken", [wire.PROTOCOL_VERSION + 1, wire.PROTOCOL_VERSION_OLDEST - 1], ids=["newer", "older"]
+)
+def test_a_node_of_a_foreign_version_is_named(node, spoken):
+    node.protocol = spoken
+    with pytest.raises(ActorSystemStartupFailure, match="speaks protocol %d" % spoken):
+        ActorSystem("multiprocTCPBase", transientUnique=True)
+
+
+def test_a_node_that_refuses_a_program_says_why(node):
+    node.refusal = {"error": "forbidden", "message": "not you", "hint": "ask root"}
+    with pytest.raises(ActorSystemStartupFailure, match=r"not you \(ask root\)"):
+        ActorSystem("multiprocTCPBase", transientUnique=True)

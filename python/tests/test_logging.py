@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -46,7 +47,8 @@ DOCUMENTED = {
 
 def plan(folder, config=None):
     text = None if config is None else repr(config)
-    return json.dumps({"config": text, "folder": str(folder), "path": [str(folder)]})
+    given = {"config": text, "folder": str(folder), "path": [str(folder)], "node": "a"}
+    return json.dumps(given)
 
 
 @pytest.fixture
@@ -180,6 +182,67 @@ def test_a_traceback_and_extras_arrive(logging_node, tmp_path):
     assert "it failed 17" in text and "Traceback" in text
 
 
+class Relay:
+    """The node's socket for what its leader is to have."""
+
+    def __init__(self, folder):
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.settimeout(20)
+        self._listener.bind(str(folder / "node.sock.relay.sock"))
+        self._listener.listen(8)
+
+    def records(self, count):
+        """So many records of the next process that sends some."""
+        stream = self._listener.accept()[0]
+        stream.settimeout(20)
+        with stream.makefile("rb") as file:
+            read = [file.read(*log_source.LENGTH.unpack(file.read(4))) for _ in range(count)]
+        return [json.loads(record) for record in read]
+
+
+def test_warnings_go_to_the_node_too_but_those_of_other_nodes(logging_node, tmp_path):
+    relay = Relay(tmp_path)
+    actor = logs(
+        logging_node(DOCUMENTED),
+        ("", logging.INFO, "usual"),
+        ("", logging.WARNING, "worth telling"),
+        ("subsysA", logging.ERROR, "worse"),
+    )
+    until_text(tmp_path / "fooapp.log", "worse")
+    # As the node writes what another node's actor logged.
+    there = {"name": "x", "levelno": 40, "levelname": "ERROR", "msg": "elsewhere"}
+    told = json.dumps(dict(there, actorAddress="there", nodeName="b", relayed=True)).encode()
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(tmp_path / "node.sock.log.sock"))
+        stream.sendall(log_source.LENGTH.pack(len(told)) + told)
+    assert " x ERROR elsewhere" in until_text(tmp_path / "fooapp.log", "elsewhere")
+    logs(ActorSystem("multiprocTCPBase", transientUnique=True), ("", logging.WARNING, "last"))
+    first, second, last = relay.records(3)
+    assert (first["msg"], first["nodeName"], first["actorAddress"]) == (
+        "worth telling",
+        "a",
+        str(actor),
+    )
+    assert (second["msg"], second["name"]) == ("worse", "subsysA")
+    assert last["msg"] == "last"
+
+
+def test_without_a_log_process_warnings_are_shown_and_go_to_the_node(tmp_path, monkeypatch):
+    relay = Relay(tmp_path)
+    fake = FakeNode(tmp_path)
+    fake.sources = {FOO: os.path.join(SOURCES, "foo")}
+    fake.start()
+    try:
+        monkeypatch.setenv("DIRECTOR_SOCKET", fake.path)
+        system = ActorSystem("multiprocTCPBase", transientUnique=True)
+        actor = logs(system, ("", logging.INFO, "usual"), ("a.b", logging.WARNING, "worth telling"))
+        (record,) = relay.records(1)
+        shown = (record["name"], record["msg"], record["actorAddress"])
+        assert shown == ("a.b", "worth telling", str(actor))
+    finally:
+        fake.stop()
+
+
 def test_a_log_process_that_dies_is_replaced(logging_node, tmp_path):
     (tmp_path / "deadly.py").write_text(
         "import logging, os\n"
@@ -213,6 +276,7 @@ log_process.LogProcess(json.loads(sys.argv[1]), 0).run()
 
 def test_of_two_log_processes_of_a_node_one_serves_and_the_other_takes_its_place(tmp_path):
     given = dict(json.loads(plan(tmp_path)), socket=str(tmp_path / "a.log.sock"))
+    given["relay"] = str(tmp_path / "a.relay.sock")
     command = [sys.executable, "-c", SERVES, json.dumps(given)]
     environment = dict(os.environ, PYTHONPATH=PACKAGE)
 

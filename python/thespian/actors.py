@@ -8,7 +8,7 @@ import inspect
 import logging
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Callable, Dict, Optional, Union
+from typing import Any, Callable, Dict, Optional, TypeVar, Union
 
 from thespian.system.address import ActorAddress, RoleAddress
 from thespian.system.client import ActorSystem
@@ -45,20 +45,49 @@ from thespian.system.messages.status import (
     Thespian_SystemStatus,
 )
 
+# Type checkers read plain strings only.
 __all__ = [
-    *("Actor", "ActorTypeDispatcher", "requireCapability", "ThespianGeneration"),
-    *("ActorSystem", "ExternalContext", "ActorAddress", "RoleAddress"),
-    *("ActorSystemException", "ActorSystemFailure", "ActorSystemRequestTimeout"),
-    *("ActorSystemStartupFailure", "ActorStartFailure", "InvalidActorAddress"),
-    *("InvalidActorSourceHash", "InvalidActorSpecification", "NoCompatibleSystemForActor"),
-    *("UnsupportedOperation", "ActorSystemMessage", "ActorExitRequest", "ChildActorExited"),
-    *("ActorSystemConventionUpdate", "DeadEnvelope", "LoadedSource", "PoisonMessage"),
-    *("UnloadedSource", "ValidateSource", "ValidatedSource", "WakeupMessage", "WatchMessage"),
-    *("ThespianWatch", "Thespian_ActorStatus", "Thespian_StatusReq", "Thespian_SystemStatus"),
-    *("logging", "inspect", "contextmanager"),
+    "Actor",
+    "ActorTypeDispatcher",
+    "requireCapability",
+    "ThespianGeneration",
+    "ActorSystem",
+    "ExternalContext",
+    "ActorAddress",
+    "RoleAddress",
+    "ActorSystemException",
+    "ActorSystemFailure",
+    "ActorSystemRequestTimeout",
+    "ActorSystemStartupFailure",
+    "ActorStartFailure",
+    "InvalidActorAddress",
+    "InvalidActorSourceHash",
+    "InvalidActorSpecification",
+    "NoCompatibleSystemForActor",
+    "UnsupportedOperation",
+    "ActorSystemMessage",
+    "ActorExitRequest",
+    "ChildActorExited",
+    "ActorSystemConventionUpdate",
+    "DeadEnvelope",
+    "LoadedSource",
+    "PoisonMessage",
+    "UnloadedSource",
+    "ValidateSource",
+    "ValidatedSource",
+    "WakeupMessage",
+    "WatchMessage",
+    "ThespianWatch",
+    "Thespian_ActorStatus",
+    "Thespian_StatusReq",
+    "Thespian_SystemStatus",
+    "logging",
+    "inspect",
+    "contextmanager",
 ]
 # Generation of the API: that of Thespian 4.0.1.
 ThespianGeneration = (3, 10)
+ActorClass = TypeVar("ActorClass", bound=type)
 # A private context is an `ActorSystem` with an endpoint of its own.
 ExternalContext = ActorSystem
 
@@ -69,7 +98,7 @@ class Actor:
     # What carries out the operations; set once the actor is constructed.
     _myRef: Any = None
 
-    def receiveMessage(self, message: Any, sender: ActorAddress) -> Any:
+    def receiveMessage(self, msg: Any, sender: ActorAddress) -> Any:
         """Called with each message, one at a time."""
         raise AssertionError("%s has no receiveMessage" % type(self).__name__)
 
@@ -184,15 +213,15 @@ class ActorTypeDispatcher(Actor):
         return unrecognized(message, sender) if unrecognized is not None else None
 
 
-def requireCapability(name: str, value: Any = None) -> Callable[[type], type]:
+def requireCapability(cap: str, value: Any = None) -> Callable[[ActorClass], ActorClass]:
     """Class decorator: the actor runs only where the capability is true, or equal to ``value``."""
 
     def decorate(cls: Any) -> Any:
         before = getattr(cls, "actorSystemCapabilityCheck", None)
 
         def check(capabilities: Dict[str, Any], requirements: Any) -> bool:
-            have = capabilities.get(name)
-            here = bool(have) if value is None else name in capabilities and have == value
+            have = capabilities.get(cap)
+            here = bool(have) if value is None else cap in capabilities and have == value
             return here and (before is None or bool(before(capabilities, requirements)))
 
         cls.actorSystemCapabilityCheck = staticmethod(check)

@@ -10,18 +10,21 @@ Not together with ``troupe``; above ``transient``.
 """
 
 import functools
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple, TypeVar
 
-from thespian.actors import ActorSystemMessage
+from thespian.system.messages import ActorSystemMessage
+
+ActorClass = TypeVar("ActorClass", bound=type)
+Entry = Tuple[Any, ...]
 
 
 def initializing_messages(
-    init_messages: Sequence[Tuple], initdone: Optional[str] = None, init_passthru: bool = False
-) -> Callable[[type], type]:
+    initset: Sequence[Entry], initdone: Optional[str] = None, init_passthru: bool = False
+) -> Callable[[ActorClass], ActorClass]:
     """Class decorator; raises TypeError if the class has no method ``initdone``."""
-    wanted = [_entry(entry) for entry in init_messages]
+    wanted = [_entry(entry) for entry in initset]
 
-    def decorate(cls: Any) -> type:
+    def decorate(cls: Any) -> Any:
         if initdone is not None and not callable(getattr(cls, initdone, None)):
             raise TypeError(
                 "`%s` has no method `%s`, which is named as `initdone`" % (cls.__name__, initdone)
@@ -74,7 +77,7 @@ class _Initializing:
         return False
 
 
-def _entry(entry: Tuple) -> Tuple[str, type, bool]:
+def _entry(entry: Entry) -> Tuple[str, type, bool]:
     if len(entry) not in (2, 3) or not isinstance(entry[0], str):
         raise TypeError(
             "an initializing message is (attribute, type) or (attribute, type, True): `%r` is not"
@@ -83,7 +86,7 @@ def _entry(entry: Tuple) -> Tuple[str, type, bool]:
     return entry[0], entry[1], len(entry) == 3 and bool(entry[2])
 
 
-def _deliver(actor: Any, state: _Initializing, receive: Callable) -> Any:
+def _deliver(actor: Any, state: _Initializing, receive: Callable[..., Any]) -> Any:
     """Delivers what was held back; the result of the last one counts.
 
     If one fails, the failure shows in the log and the others are delivered all the same.

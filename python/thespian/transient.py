@@ -7,11 +7,12 @@ message has come for so long. An actor that never gets a message does not end.
 import functools
 import time
 from datetime import timedelta
-from typing import Any, Callable, Union
+from typing import Any, Callable, TypeVar, Union
 
 from thespian.actors import ActorExitRequest, ActorSystemMessage, WakeupMessage
 from thespian.system.timing import timePeriodSeconds
 
+ActorClass = TypeVar("ActorClass", bound=type)
 Period = Union[int, float, timedelta]
 DEFAULT = timedelta(seconds=10)
 
@@ -25,10 +26,10 @@ class _Expiry:
     __hash__ = None  # type: ignore[assignment]
 
 
-def transient(exit_delay: Period = DEFAULT) -> Callable[[type], type]:
+def transient(exit_delay: Period = DEFAULT) -> Callable[[ActorClass], ActorClass]:
     """Class decorator: the actor ends ``exit_delay`` after its first message."""
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: Any) -> Any:
         def on_message(actor: Any) -> None:
             if not hasattr(actor, "_transient_end"):
                 actor._transient_end = _in(exit_delay)
@@ -39,10 +40,10 @@ def transient(exit_delay: Period = DEFAULT) -> Callable[[type], type]:
     return decorate
 
 
-def transient_idle(exit_delay: Period = DEFAULT) -> Callable[[type], type]:
+def transient_idle(exit_delay: Period = DEFAULT) -> Callable[[ActorClass], ActorClass]:
     """Class decorator: the actor ends when it has had no message for ``exit_delay``."""
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: Any) -> Any:
         def on_message(actor: Any) -> None:
             # One wakeup is under way at a time: it is set again for what is left when it comes.
             running = hasattr(actor, "_transient_end")
@@ -59,7 +60,7 @@ def _in(period: Period) -> float:
     return time.monotonic() + timePeriodSeconds(period)
 
 
-def _wrapped(cls: Any, period: Period, on_message: Callable[[Any], None]) -> type:
+def _wrapped(cls: Any, period: Period, on_message: Callable[[Any], None]) -> Any:
     timePeriodSeconds(period)
     receive = cls.receiveMessage
 

@@ -14,7 +14,7 @@ The leader answers ``"troupe:status?"``, ``"troupe:set_max_count=N"``,
 import collections
 import functools
 from datetime import timedelta
-from typing import Any, Callable, Deque, Dict, List, Optional, Set
+from typing import Any, Callable, Deque, Dict, List, Optional, Set, TypeVar
 
 from thespian.actors import (
     ActorExitRequest,
@@ -28,6 +28,7 @@ from thespian.system import naming
 DISMISS_EXTRA_PERIOD = timedelta(seconds=2)
 # A piece of work whose workers exit this often is given up.
 ATTEMPTS_MAX = 3
+ActorClass = TypeVar("ActorClass", bound=type)
 _STATUS = "troupe:status?"
 _SETTINGS = {"troupe:set_max_count=": "max_count", "troupe:set_idle_count=": "idle_count"}
 
@@ -182,10 +183,10 @@ class _Leader:
         return "Set troupe %s to %d" % (name, getattr(self, name))
 
 
-def troupe(max_count: int = 10, idle_count: int = 2) -> Callable[[type], type]:
+def troupe(max_count: int = 10, idle_count: int = 2) -> Callable[[ActorClass], ActorClass]:
     """Class decorator: makes the actor a troupe."""
 
-    def decorate(cls: Any) -> type:
+    def decorate(cls: Any) -> Any:
         receive = cls.receiveMessage
 
         @functools.wraps(receive)

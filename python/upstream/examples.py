@@ -98,11 +98,35 @@ def http_server2(folder: str) -> None:
                 _want(told.startswith(b"HTTP/1.1 200 OK\r\n"), "it answered %r" % told)
 
 
+def multi_system(folder: str) -> None:
+    """The acts with one system: a program starts it, two use it, a last one stops it."""
+    text = "Hello, Encoders"
+    encoded = ["Hello, Encoders", "SGVsbG8sIEVuY29kZXJz", "Uryyb, Rapbqref", ".-.."]
+    for act in ("act1", "act2", "act3", "act4"):
+        place = os.path.join(folder, "multi_system", act)
+        _to_end(place, "start.py")
+        try:
+            for _ in range(2):
+                told = _ended(_start(place, ["app.py"]), text)
+                missing = [part for part in encoded if part not in told]
+                _want(not missing, "%s printed %r, without %s" % (act, told, missing))
+        finally:
+            _to_end(place, "stop.py")
+
+
+def socketstress(folder: str) -> None:
+    """Twenty workers, some messages each."""
+    told = _to_end(folder, "socketstress.py", "20", "5")
+    _want("run completed in" in told, "it printed %r" % told)
+
+
 _RUNS: Dict[str, Callable[[str], None]] = {
     "hellogoodbye": hellogoodbye,
     "fibtroupe": fibtroupe,
     "http_server1": http_server1,
     "http_server2": http_server2,
+    "multi_system": multi_system,
+    "socketstress": socketstress,
 }
 
 
@@ -121,6 +145,7 @@ def _start(folder: str, words: List[str]) -> "subprocess.Popen[str]":
         [sys.executable, *words],
         cwd=folder,
         env=_environment(),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -132,9 +157,9 @@ def _to_end(folder: str, *words: str) -> str:
     return _ended(_start(folder, list(words)))
 
 
-def _ended(program: "subprocess.Popen[str]") -> str:
+def _ended(program: "subprocess.Popen[str]", typed: str = "") -> str:
     try:
-        told, errors = program.communicate(timeout=LIMIT_S)
+        told, errors = program.communicate(typed, timeout=LIMIT_S)
     except subprocess.TimeoutExpired:
         program.kill()
         told, errors = program.communicate()

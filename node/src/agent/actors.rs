@@ -27,6 +27,9 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 /// Why a message to an actor that handled its exit request is a dead letter.
 const EXITED: &str = "the actor has exited";
 
+/// How long a program's next request waits for actors that it told to exit.
+const EXITS_LIMIT: Duration = Duration::from_millis(500);
+
 /// When an actor whose process is about to be forked is killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(100);
 
@@ -35,6 +38,8 @@ const KILL_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct Actors {
     // Never held across an await: every use is a look-up or an insertion.
     table: Mutex<Table>,
+    /// Moves with each end that is told.
+    ends: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +57,8 @@ struct Actor {
     connected: bool,
     disconnected: watch::Sender<bool>,
     exiting: bool,
+    /// Its creator has been told of its end, although its process is not settled yet.
+    told: bool,
     /// Steps that reached it; they go with it.
     steps: HashSet<StepKey>,
 }
@@ -145,6 +152,7 @@ impl Actors {
             connected: false,
             disconnected: watch::Sender::new(false),
             exiting: false,
+            told: false,
             steps: HashSet::new(),
         };
         table.actors.insert(birth.actor, actor);
@@ -328,10 +336,28 @@ impl Node {
 
     /// An actor has handled its exit request: who waits for its end need not wait for that of its
     /// process. The roles of a Director actor are held first, when it is settled.
-    pub(crate) fn exits(&self, id: ActorId) {
-        if self.actors.exiting(id) {
-            self.router.ended(id, EXITED);
+    pub(crate) fn exits(self: &Arc<Self>, id: ActorId) {
+        if !self.actors.exiting(id) {
+            return;
         }
+        let told = self.router.ended_and_told(id, EXITED.to_owned());
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            told.await;
+            node.actors.update(id, |actor| actor.told = true);
+            node.actors.ends.send_modify(|ends| *ends += 1);
+        });
+    }
+
+    /// Waits, a moment at most, until these actors have ended as far as others can see.
+    pub(crate) async fn await_exits(&self, actors: &[ActorId]) {
+        let mut ends = self.actors.ends.subscribe();
+        let alive = |id| {
+            let table = self.actors.table();
+            table.actors.get(id).is_some_and(|actor| !actor.told)
+        };
+        let over = async { while actors.iter().any(alive) && ends.changed().await.is_ok() {} };
+        let _in_time = tokio::time::timeout(EXITS_LIMIT, over).await;
     }
 
     pub(crate) fn never_started(&self, id: ActorId, failure: &ActorFailure) {
@@ -363,8 +389,9 @@ impl Node {
             Stage::Failed(failure) if failure.code != FailureCode::ConstructorFailed => {
                 self.router.failed_creation(id, failure.message.clone());
             }
-            _ => self.router.ended(id, reason.clone()),
+            _ => self.router.ended_and_told(id, reason.clone()).await,
         }
+        self.actors.ends.send_modify(|ends| *ends += 1);
         if stage == Stage::Starting {
             let message = format!("its process ended before it stood: {reason}");
             let traceback = (!end.stderr_tail.is_empty()).then(|| end.stderr_tail.clone());

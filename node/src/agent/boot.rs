@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use super::actors::Actors;
 use super::applications::{self, Applications};
 use super::leftovers::{self, Pins};
+use super::log_plan;
 use super::node::{Node, Patience, stamp};
 use super::sources::{Sources, SourcesConfig};
 use super::{binder, events};
@@ -33,10 +34,11 @@ use crate::cluster::identity::{Identity, IdentityError, draw};
 use crate::cluster::membership::{Membership, TakeUpFault};
 use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
-use crate::cluster::{lanes, leadership};
-use crate::cluster::{same_user, session, start};
+use crate::cluster::warnings::{self, Warnings};
+use crate::cluster::{lanes, leadership, same_user, session, start};
 use crate::directory::{
-    Directory, NodeRecord, Settings, SettingsError, runtime_folder, socket_path, worker_socket_path,
+    Directory, NodeRecord, Settings, SettingsError, log_socket_path, relay_socket_path,
+    runtime_folder, socket_path, worker_socket_path,
 };
 use crate::hosting::{Ends, Hosting, HostingConfig, PythonPolicy, WorkerEnvironment};
 use crate::router::{self, Config as RouterConfig, Limits, Listeners, Router, Serials};
@@ -186,6 +188,9 @@ impl Agent {
             control: listen(&socket, 0o666)?,
             workers: listen(&worker_socket, 0o600)?,
         };
+        let relay =
+            tokio::net::UnixListener::from_std(listen(&relay_socket_path(&folder, port), 0o600)?)?;
+        let log = log_plan::variable(&settings).map(|_plan| log_socket_path(&folder, port));
         start::take_part(&membership, &state).await?;
         let replica = Arc::clone(&membership.registry);
         let store = PackageStore::new(state.packages()?, settings.store_limit_bytes);
@@ -255,11 +260,14 @@ impl Agent {
             membership,
             replica,
             mutual: Mutual::default(),
+            for_leader: Warnings::new(log),
             tasks,
             patience,
             stop: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         });
+        node.tasks
+            .spawn(warnings::collect(Arc::clone(&node), relay));
         let agent = Self {
             node,
             router,
@@ -484,11 +492,11 @@ fn listen(path: &Path, mode: u32) -> Result<UnixListener, StartError> {
 }
 
 fn remove_sockets(socket: &Path, port: u16) {
-    let workers = socket
-        .parent()
-        .map(|folder| worker_socket_path(folder, port));
-    for path in [Some(socket.to_owned()), workers].into_iter().flatten() {
-        let _gone = fs::remove_file(path);
+    let _gone = fs::remove_file(socket);
+    if let Some(folder) = socket.parent() {
+        for path in [worker_socket_path, relay_socket_path] {
+            let _gone = fs::remove_file(path(folder, port));
+        }
     }
 }
 
@@ -501,7 +509,7 @@ fn environment(settings: &Settings) -> WorkerEnvironment {
     if !settings.pickle.is_empty() {
         added.push((PICKLE_VARIABLE.to_owned(), settings.pickle.join(",")));
     }
-    added.extend(super::log_plan::variable(settings));
+    added.extend(log_plan::variable(settings));
     WorkerEnvironment {
         without_python: true,
         only,

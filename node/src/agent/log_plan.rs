@@ -21,6 +21,7 @@ pub(super) fn variable(settings: &Settings) -> Option<(String, String)> {
         "config": configuration.map(pyliteral::Value::repr),
         "folder": settings.log_directory,
         "path": settings.python_path,
+        "node": settings.node_name,
     });
     Some((VARIABLE.to_owned(), plan.to_string()))
 }

@@ -16,6 +16,7 @@ use crate::cluster::membership::Membership;
 use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
 use crate::cluster::registry::RegistryHandle;
+use crate::cluster::warnings::Warnings;
 use crate::directory::{Directory, Settings};
 use crate::hosting::Hosting;
 use crate::router::{RouterHandle, Serials};
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     /// The membership's registry.
     pub(crate) replica: Arc<RegistryHandle>,
     pub(crate) mutual: Mutual,
+    /// What the leader's log is to have as well.
+    pub(crate) for_leader: Warnings,
     pub(crate) tasks: TaskTracker,
     pub(crate) patience: Patience,
     /// It was asked to stop: what it owes the convention comes first, others are answered still.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use protocol::control::{ConnectionRole, Hello, Notice, Request, RequestError, Response, Welcome};
-use protocol::limits::{PROTOCOL_VERSION, WINDOW_BYTES};
+use protocol::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST, WINDOW_BYTES};
 use protocol::{
     CreditPayload, Frame, FrameError, FrameKind, Header, HeaderError, PayloadKind, WindowPayload,
 };
@@ -95,13 +95,14 @@ impl Client {
         })?;
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
+            oldest: Some(PROTOCOL_VERSION_OLDEST),
             role: ConnectionRole::Client,
             token: None,
             pid: std::process::id(),
         };
         line.queue(&document(FrameKind::Hello, 0, &hello)?);
         let welcome = welcomed(&mut line).await?;
-        if welcome.protocol != PROTOCOL_VERSION {
+        if !(PROTOCOL_VERSION_OLDEST..=PROTOCOL_VERSION).contains(&welcome.protocol) {
             let node = welcome.protocol;
             return Err(ConnectError::Version {
                 node,

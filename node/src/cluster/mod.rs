@@ -4,7 +4,8 @@
 //! (the port and who passes), `peers` (asking others), `serve` (being asked), `registry` and
 //! `standing` (what this node knows), `join`, `admission`, `session` and `sessions` with `lease`;
 //! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
-//! `packages` with `distribution` and `holdings`, `lanes`, `creation`; `mutual` is what these keep.
+//! `packages` with `distribution` and `holdings`, `lanes`, `creation`, `warnings`; `mutual` is what
+//! these keep.
 
 pub(crate) mod membership;
 pub(crate) mod start;
@@ -53,3 +54,5 @@ pub(crate) mod voters;
 pub(crate) mod creation;
 pub(crate) mod lanes;
 mod programs;
+
+pub(crate) mod warnings;

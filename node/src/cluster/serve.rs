@@ -16,7 +16,7 @@ use transport::identity::PeerIdentity;
 use transport::streams::BiStream;
 
 use super::peers::{PeerFault, alpn_of};
-use super::{admission, creation, lanes, orders, sessions, steps, voters};
+use super::{admission, creation, lanes, orders, sessions, steps, voters, warnings};
 use crate::agent::node::{Node, stamp};
 
 /// Serves the streams of a `convention/1` connection until it ends.
@@ -106,6 +106,9 @@ pub(crate) async fn answer(
         PeerRequest::Step { term, step } => {
             may_lead(node, from)?;
             steps::execute(node, from, term, step).await
+        }
+        PeerRequest::Warnings { records, dropped } => {
+            warnings::answer(node, from, &records, dropped).await
         }
         PeerRequest::Create(creation) => creation::answer(node, from, creation).await,
         PeerRequest::Locate { actor } => Ok(lanes::map::answer(node, actor)),

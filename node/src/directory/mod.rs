@@ -22,4 +22,6 @@ mod state;
 pub use state::{NodeRecord, RecordError, StateFolder};
 
 mod sockets;
-pub use sockets::{NodePlace, runtime_folder, socket_path, worker_socket_path};
+pub use sockets::{
+    NodePlace, log_socket_path, relay_socket_path, runtime_folder, socket_path, worker_socket_path,
+};

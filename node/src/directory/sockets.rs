@@ -38,6 +38,18 @@ pub fn worker_socket_path(folder: &Path, port: u16) -> PathBuf {
     folder.join(format!("{port}.workers.sock"))
 }
 
+/// Where the log process of the node with this port listens, where there is one.
+#[must_use]
+pub fn log_socket_path(folder: &Path, port: u16) -> PathBuf {
+    folder.join(format!("{port}.log.sock"))
+}
+
+/// The socket for records that the convention's leader is to have as well.
+#[must_use]
+pub fn relay_socket_path(folder: &Path, port: u16) -> PathBuf {
+    folder.join(format!("{port}.relay.sock"))
+}
+
 /// A place at which a node may be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePlace {

@@ -159,11 +159,13 @@ fn carry_out_unanswered(shared: &Rc<Shared>, command: Command) {
         Command::Expect(record) => Event::Expect(record),
         Command::Literal { target, literal } => Event::Literal { target, literal },
         Command::System { target, message } => Event::System { target, message },
-        Command::Ended { actor, reason } => {
-            return end(shared, actor, Event::Ended { actor, reason });
-        }
+        Command::Ended {
+            actor,
+            reason,
+            done,
+        } => return end(shared, actor, Event::Ended { actor, reason }, done),
         Command::FailedCreation { actor, reason } => {
-            return end(shared, actor, Event::FailedCreation { actor, reason });
+            return end(shared, actor, Event::FailedCreation { actor, reason }, None);
         }
         Command::Taken { meta, n_bytes } => Event::Taken { meta, n_bytes },
         Command::Marker { actor, done } => Event::Marker {
@@ -230,17 +232,28 @@ fn link_up(shared: &Rc<Shared>, link: NewLink) {
 }
 
 /// A process has ended: what it wrote before is read first.
-fn end(shared: &Rc<Shared>, actor: ActorId, event: Event<'static>) {
+fn end(
+    shared: &Rc<Shared>,
+    actor: ActorId,
+    event: Event<'static>,
+    done: Option<oneshot::Sender<()>>,
+) {
     let id = shared.core.borrow().connection_of(actor);
     let line = id.and_then(|id| shared.lines.borrow().get(&id).cloned());
+    // Who asked may have stopped waiting.
+    let tell = || {
+        let _gone = done.map(|done| done.send(()));
+    };
     let Some(line) = line else {
-        return shared.handle(event);
+        shared.handle(event);
+        return tell();
     };
     let shared = Rc::clone(shared);
     tokio::task::spawn_local(async move {
         line.read_out().await;
         shared.handle(event);
         shared.settle();
+        tell();
     });
 }
 

@@ -93,8 +93,26 @@ impl RouterHandle {
     /// its parent is told. What the process wrote before its end is read first; later calls do not
     /// wait for that.
     pub fn ended(&self, actor: ActorId, reason: impl Into<String>) {
-        let reason = reason.into();
-        self.commands.send(Command::Ended { actor, reason });
+        self.end(actor, reason.into(), None);
+    }
+
+    /// As [`Self::ended`]; the future is ready when all that is done.
+    pub fn ended_and_told(
+        &self,
+        actor: ActorId,
+        reason: String,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (done, told) = oneshot::channel();
+        self.end(actor, reason, Some(done));
+        async move { drop(told.await) }
+    }
+
+    fn end(&self, actor: ActorId, reason: String, done: Option<oneshot::Sender<()>>) {
+        self.commands.send(Command::Ended {
+            actor,
+            reason,
+            done,
+        });
     }
 
     /// The actor never came up: its parent is told, and what waits for it goes back to the
@@ -292,6 +310,7 @@ pub(crate) enum Command {
     Ended {
         actor: ActorId,
         reason: String,
+        done: Option<oneshot::Sender<()>>,
     },
     FailedCreation {
         actor: ActorId,

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::{Line, Node, hello, text};
 use node::router::{AgentEvent, Limits, Rights};
-use protocol::control::{ConnectionRole, Notice, Request};
+use protocol::control::{ConnectionRole, Notice, Request, Welcome};
+use protocol::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
 use protocol::{ActorId, Flags, Frame, FrameKind, Header, PayloadKind};
 use tokio::io::AsyncWriteExt;
 
@@ -35,12 +36,38 @@ async fn a_client_without_rights_is_told_what_to_do() {
 #[tokio::test]
 async fn another_protocol_version_is_named() {
     let node = Node::new();
-    let mut hello = hello(ConnectionRole::Client, None);
-    hello.protocol = 99;
-    let mut line = Line::dial(node.control(), &hello).await;
-    let answer = text(&line.next().await);
-    assert!(answer.contains("`99`"), "{answer}");
-    line.ends().await;
+    for (oldest, newest) in [(None, 99), (Some(98), 99), (None, 0)] {
+        let mut hello = hello(ConnectionRole::Client, None);
+        (hello.oldest, hello.protocol) = (oldest, newest);
+        let mut line = Line::dial(node.control(), &hello).await;
+        let answer = text(&line.next().await);
+        assert!(answer.contains(&format!("`{newest}`")), "{answer}");
+        line.ends().await;
+    }
+}
+
+#[tokio::test]
+async fn the_newest_version_that_both_speak_is_spoken() {
+    let node = Node::new();
+    let (own, before) = (PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST);
+    assert_eq!(before, own - 1);
+    let known = [
+        (None, before, before),
+        (Some(before - 1), before, before),
+        (Some(before), own, own),
+        (None, own, own),
+        (Some(own), own + 1, own),
+        (Some(before), own + 3, own),
+    ];
+    for (oldest, newest, spoken) in known {
+        let mut hello = hello(ConnectionRole::Client, None);
+        (hello.oldest, hello.protocol) = (oldest, newest);
+        let mut line = Line::dial(node.control(), &hello).await;
+        let welcome = line.next().await;
+        assert_eq!(welcome.header.kind, FrameKind::Welcome, "{hello:?}");
+        let welcome: Welcome = serde_json::from_slice(&welcome.payload).unwrap();
+        assert_eq!(welcome.protocol, spoken, "{hello:?}");
+    }
 }
 
 #[tokio::test]

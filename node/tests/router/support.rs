@@ -11,6 +11,7 @@ use node::router::{
     Serials, start,
 };
 use protocol::control::{ConnectionRole, Hello, Notice, Request, Welcome};
+use protocol::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
 use protocol::{
     ActorId, Flags, Frame, FrameKind, FrameReader, Header, Incarnation, NodeId, PayloadKind,
     RoleId, SourceHash, TargetKind, WindowPayload,
@@ -176,7 +177,8 @@ impl Drop for Node {
 
 pub(crate) fn hello(role: ConnectionRole, token: Option<String>) -> Hello {
     Hello {
-        protocol: 1,
+        protocol: PROTOCOL_VERSION,
+        oldest: Some(PROTOCOL_VERSION_OLDEST),
         role,
         token,
         pid: std::process::id(),

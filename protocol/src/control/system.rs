@@ -71,4 +71,33 @@ pub enum SystemMessage {
         /// Where it came from, for people.
         info: String,
     },
+    /// `Thespian_StatusReq()`, of an actor or client to an actor or to a node's own address.
+    StatusRequest,
+    /// `Thespian_SystemStatus`, the node's answer.
+    SystemStatus(SystemStatus),
+}
+
+/// What a node tells of itself to whoever asks it by a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemStatus {
+    /// Its own address.
+    pub admin: ActorId,
+    /// The leader's own address, if another node leads.
+    pub leader: Option<ActorId>,
+    /// Its capabilities, a dictionary literal.
+    pub capabilities: String,
+    /// Whether it stops.
+    pub stopping: bool,
+    /// The other members' own addresses, and how they are.
+    pub members: Vec<(ActorId, String)>,
+    /// Actors here that no actor created.
+    pub actors: Vec<ActorId>,
+    /// Global names given here.
+    pub named: Vec<(String, ActorId)>,
+    /// Sources that actors can be created from, and where they came from.
+    pub sources: Vec<(SourceHash, String)>,
+    /// The application's source authority.
+    pub authority: Option<ActorId>,
+    /// Actors here that are told of members.
+    pub told_of_members: Vec<ActorId>,
 }

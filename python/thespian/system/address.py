@@ -9,6 +9,8 @@ import hashlib
 from typing import Any, Optional, Tuple
 
 ROLE_MARK = b"R"
+# The node's own address has this serial.
+NODE_SERIAL = 1
 
 
 class ActorAddress:

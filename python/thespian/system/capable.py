@@ -35,7 +35,8 @@ def to_literal(value: Any) -> Optional[str]:
         same = False
     if not same:
         raise ValueError(
-            "requirements are dictionaries of numbers, strings, tuples, lists: `%s` is none" % text
+            "capabilities and requirements are made of numbers, strings, tuples, lists and "
+            "dictionaries: `%s` is not" % text
         )
     return text
 

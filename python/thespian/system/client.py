@@ -199,7 +199,7 @@ class ActorSystem:
         through = self._endpoint()
         self._core.update_capability(through, capabilityName, capabilityValue)
 
-    def systemUpdate(self, _name: str, *_args: Any) -> None:
+    def systemUpdate(self, updateType: str, *updateArgs: Any, **updateKWArgs: Any) -> None:
         """Nothing: the back door of the original has no methods here."""
         return None
 
@@ -211,6 +211,8 @@ def _find_core(base: Any, given: Dict[str, Any], unique: bool) -> Any:
     if base is None:
         if shared is not None and given.get("Admin Port", shared.port) == shared.port:
             return shared
+        if "Admin Port" not in given:
+            port = locate.usual_port()
         base = _default_base(given, port)
     base = str(base)
     if base == SIMPLE_BASE:

@@ -30,6 +30,7 @@ def hello(role: str, token: Optional[str]) -> bytes:
     """The first frame of a connection."""
     document = {
         "protocol": wire.PROTOCOL_VERSION,
+        "oldest": wire.PROTOCOL_VERSION_OLDEST,
         "role": role,
         "token": token,
         "pid": os.getpid(),

@@ -4,15 +4,21 @@ A lock makes it safe to use from several threads; they take turns.
 Not here: the API (``client``), finding the node (``locate``).
 """
 
+import collections
+import contextlib
 import itertools
 import os
 import pickle
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Deque, Dict, List, Optional, Tuple
 
 from thespian.system import address, capable, control, link, locate, reading, trust, wire
-from thespian.system.errors import ActorSystemFailure, ActorSystemRequestTimeout
+from thespian.system.errors import (
+    ActorSystemFailure,
+    ActorSystemRequestTimeout,
+    ActorSystemStartupFailure,
+)
 from thespian.system.messages import (
     ActorExitRequest,
     ActorSystemMessage,
@@ -24,6 +30,12 @@ from thespian.system.messages import (
 CONNECT_LIMIT_S = 11.0
 TELL_LIMIT_S = 60.0
 UPLOAD_CHUNK_BYTES = 256 << 10
+# The node answers much earlier; the protocol's first version has no such request.
+AWAIT_EXITS_LIMIT_S = 2.0
+AWAIT_EXITS_SINCE = 2
+# An ask that waits less has no time for it.
+AWAIT_EXITS_FROM_S = 0.5
+EXITS_MAX = 1000
 _HEADER_REST = wire.HEADER_BYTES - 4
 
 
@@ -41,6 +53,8 @@ class Endpoint:
         self._closing = False
         self._answers: Dict[int, control.Document] = {}
         self._given_up: List[int] = []
+        # Told to exit since the last ask.
+        self._to_exit: Deque[bytes] = collections.deque(maxlen=EXITS_MAX)
         self.link: Optional[link.Link] = None
         self.welcome: control.Document = {}
         self._connect(start)
@@ -48,6 +62,7 @@ class Endpoint:
     # Connection
 
     def _connect(self, start: bool) -> None:
+        sock: Any
         if start:
             sock = locate.dial_or_start(self._port, self._capabilities)
         else:
@@ -60,15 +75,38 @@ class Endpoint:
         self._answers.clear()
         self.link = link.Link(sock, self._on_control)
         self.link.send_now(control.hello("client", None))
-        limit = time.monotonic() + CONNECT_LIMIT_S
-        while not self.welcome:
-            if not self._receive(limit):
-                raise ActorSystemFailure("the node accepted the connection but does not answer")
+        self._await_welcome()
         self.own = bytes.fromhex(self.welcome["address"])
         self.incarnation: int = self.welcome["incarnation"]
         allowed = trust.additions(os.environ.get(trust.ALLOW_VARIABLE))
         rule = trust.Rule(allowed)
         self.reader = reading.Reader(self.own, self.incarnation, wire.NO_SOURCE, rule)
+
+    def _await_welcome(self) -> None:
+        """Returns when the node has let this program in; raises why it has not."""
+        limit = time.monotonic() + CONNECT_LIMIT_S
+        try:
+            while not self.welcome:
+                if not self._receive(limit):
+                    raise ActorSystemFailure("the node accepted the connection but does not answer")
+                refusal = self._answers.pop(0, None)
+                if refusal is not None:
+                    told = (refusal.get("message"), refusal.get("hint"))
+                    raise ActorSystemStartupFailure("the node refuses this program: %s (%s)" % told)
+            spoken = self.welcome["protocol"]
+            least, most = wire.PROTOCOL_VERSION_OLDEST, wire.PROTOCOL_VERSION
+            if not least <= spoken <= most:
+                raise ActorSystemStartupFailure(
+                    "the node (version %s) speaks protocol %d, this module %d to %d: install the "
+                    "module and the program of one version"
+                    % (self.welcome.get("version"), spoken, least, most)
+                )
+        except link.Closed as error:
+            self._lost()
+            raise ActorSystemFailure("the node ended the connection: %s" % error) from error
+        except ActorSystemFailure:
+            self._lost()
+            raise
 
     def _live(self) -> link.Link:
         """The connection; a new one if the node has been started again, or this is a fork."""
@@ -142,6 +180,8 @@ class Endpoint:
         with self._lock:
             try:
                 self._send(target._key, payload, kind, flags, 0)
+                if type(message) is ActorExitRequest:
+                    self._to_exit.append(target._key)
             except link.Closed as error:
                 self._lost()
                 raise ActorSystemFailure("the connection to the node was lost") from error
@@ -149,9 +189,11 @@ class Endpoint:
     def ask(self, target: address.ActorAddress, message: Any, seconds: Optional[float]) -> Any:
         """Sends a message and returns the next one that comes, or None."""
         payload, kind, flags = _encoded(message)
-        limit = None if seconds is None else time.monotonic() + seconds
         deadline = 0 if seconds is None else max(1, min(int(seconds * 1000), 0xFFFFFFFF))
         with self._lock:
+            if self._to_exit and (seconds is None or seconds >= AWAIT_EXITS_FROM_S):
+                self._await_exits()
+            limit = None if seconds is None else time.monotonic() + seconds
             self._ask_ended = False
             try:
                 key = target._key
@@ -165,6 +207,17 @@ class Endpoint:
                 return None
             finally:
                 self._asked = (0, b"", None)
+
+    def _await_exits(self) -> None:
+        """Lets actors exit that were told to: their creators know of it when they are asked next.
+
+        A busy one is not waited for longer than a moment.
+        """
+        keys, self._to_exit = list(self._to_exit), collections.deque(maxlen=EXITS_MAX)
+        if self.welcome.get("protocol", 0) >= AWAIT_EXITS_SINCE:
+            with contextlib.suppress(ActorSystemFailure):
+                actors = [key.hex() for key in keys if len(key) == len(wire.NOBODY)]
+                self.request(AWAIT_EXITS_LIMIT_S, "await_exits", actors=actors)
 
     def listen(self, seconds: Optional[float]) -> Any:
         """The next message that comes, or None."""
@@ -311,6 +364,9 @@ def _encoded(message: Any) -> Tuple[bytes, int, int]:
     if type(message) is ActorExitRequest:
         document = {"system": "actor_exit_request", "recursive": message.isRecursive}
         return control.encode(document), wire.JSON, wire.SYSTEM
+    if type(message) is status.Thespian_StatusReq:
+        # As JSON, which the node itself reads as well.
+        return control.encode({"system": "status_request"}), wire.JSON, wire.SYSTEM
     payload = pickle.dumps(message, 5)
     problem = wire.too_long(payload) if len(payload) >= link.JOIN_BYTES else None
     if problem:

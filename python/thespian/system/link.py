@@ -60,9 +60,9 @@ class Link:
     def take(self) -> Optional[Frame]:
         """The next frame for the application, if one has arrived; control frames are handled."""
         if self.inbox:
-            frame = self.inbox.popleft()
-            self.inbox_bytes -= _HEADER_BYTES + len(frame[1])
-            return frame
+            first = self.inbox.popleft()
+            self.inbox_bytes -= _HEADER_BYTES + len(first[1])
+            return first
         while True:
             frame = self._cut()
             if frame is None:

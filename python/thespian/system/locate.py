@@ -92,6 +92,14 @@ def dial_or_start(port: int, capabilities: Optional[Dict[str, Any]] = None) -> s
     )
 
 
+def usual_port() -> int:
+    """The admin port where none is given: that of the directory which the environment names."""
+    from thespian.system import starting
+
+    named = os.environ.get(starting.DIRECTORY_VARIABLE)
+    return starting.admin_port(named) if named else DEFAULT_PORT
+
+
 def expects_node(port: int) -> bool:
     """Whether there is a node with this admin port, or a Director directory for one."""
     sock = dial(port)

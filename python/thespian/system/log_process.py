@@ -143,8 +143,7 @@ class LogProcess:
         self._parent = parent
         self._selector = selectors.DefaultSelector()
         self._received: Dict[socket.socket, bytearray] = {}
-        # Where WARNING and above go besides: the log of a leader elsewhere. On one node there is
-        # none.
+        # Where WARNING and above go besides: to the node, which has them sent to the leader.
         self.relays: List[Callable[[Document], None]] = []
 
     def run(self) -> None:
@@ -153,6 +152,7 @@ class LogProcess:
         if not self._my_turn():
             return
         self._configure()
+        self.relays.append(log_source.LogHandler(self._plan["relay"], None).pass_on)
         path = self._plan["socket"]
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -256,11 +256,13 @@ class LogProcess:
     def _record(self, body: bytes) -> None:
         try:
             document = json.loads(body)
+            document.setdefault("nodeName", self._plan.get("node"))
             record = logging.makeLogRecord(document)
             logger = logging.getLogger(record.name)
             if logger.isEnabledFor(record.levelno):
                 logger.handle(record)
-            if record.levelno >= logging.WARNING:
+            # What came from another node's log has been told to the leader already.
+            if record.levelno >= logging.WARNING and not document.get("relayed"):
                 for relay in self.relays:
                     relay(document)
         except Exception:

@@ -2,6 +2,8 @@
 
 A level that the configuration does not want is not even built. What the log process does not take
 in time is kept up to a limit, then dropped, and the number dropped is told with the next record.
+Without a log process records go where Python or the actor's own code has them go, and warnings to
+the node as well, for the leader's log.
 Not here: what becomes of records (``log_process``).
 """
 
@@ -43,18 +45,21 @@ def take_plan(variables: Any, workers_socket: str) -> None:
     global plan
     text = variables.pop(PLAN_VARIABLE, None)
     if text:
-        plan = dict(json.loads(text), socket=socket_path(workers_socket))
+        plan = dict(json.loads(text), socket=socket_path(workers_socket, "log"))
+        plan["relay"] = socket_path(workers_socket, "relay")
 
 
-def socket_path(workers_socket: str) -> str:
-    """Where the log process of a node listens."""
-    return workers_socket.replace(".workers.sock", "") + ".log.sock"
+def socket_path(workers_socket: str, what: str) -> str:
+    """Where the log process of a node listens, or the node for what its leader is to have."""
+    return "%s.%s.sock" % (workers_socket.replace(".workers.sock", ""), what)
 
 
-def install(actor: Optional[str]) -> None:
-    """Sends this process's records to the log process from now on."""
+def install(actor: Optional[str], workers_socket: str) -> None:
+    """Sends this process's records to the log process, if there is one, from now on."""
     global _handler
     if plan is None:
+        _handler = LogHandler(socket_path(workers_socket, "relay"), actor)
+        _tell_warnings(_handler)
         return
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -67,6 +72,21 @@ def install(actor: Optional[str]) -> None:
     for name, level in levels.items():
         if name:
             logging.getLogger(name).setLevel(level)
+
+
+def _tell_warnings(relay: "LogHandler") -> None:
+    """Has warnings sent, whatever handlers there are.
+
+    A handler of the root logger would keep ``logging.basicConfig`` from doing what it does.
+    """
+    handled = logging.Logger.callHandlers
+
+    def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
+        handled(logger, record)
+        if record.levelno >= logging.WARNING:
+            relay.handle(record)
+
+    logging.Logger.callHandlers = call_handlers  # type: ignore
 
 
 def close() -> None:
@@ -94,15 +114,23 @@ class LogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Sends a record, or keeps it, or counts it."""
         try:
-            if self._pid != os.getpid():
-                # A process that the actor's own code forked: the parent's bytes are not its.
-                self._begin_anew()
-            self._keep(self._frame(record))
-            if not self._flush() and self._thread is None:
-                self._thread = threading.Thread(target=self._flush_late, daemon=True)
-                self._thread.start()
+            self._put(self._frame(record))
         except Exception:
             self.handleError(record)
+
+    def pass_on(self, document: Dict[str, Any]) -> None:
+        """Does the same with a record that was sent to this process."""
+        with self._locked():
+            self._put(_framed(document))
+
+    def _put(self, frame: bytes) -> None:
+        if self._pid != os.getpid():
+            # A process that the actor's own code forked: the parent's bytes are not its.
+            self._begin_anew()
+        self._keep(frame)
+        if not self._flush() and self._thread is None:
+            self._thread = threading.Thread(target=self._flush_late, daemon=True)
+            self._thread.start()
 
     def _frame(self, record: logging.LogRecord) -> bytes:
         document = {name: getattr(record, name, None) for name in _SENT}

@@ -18,6 +18,7 @@ from thespian.system.messages import (
     UnloadedSource,
     Unreadable,
     ValidateSource,
+    status,
 )
 
 _loads = pickle.loads
@@ -39,7 +40,7 @@ class Reader:
         self._source = source
         self._rule = rule
         # Only these addresses' envelopes are the node's, whose inner frame it has checked.
-        self._node = (wire.NOBODY, own, address.allot(incarnation, 1)._key)
+        self._node = (wire.NOBODY, own, address.allot(incarnation, address.NODE_SERIAL)._key)
 
     def read(self, header: wire.Header, payload: Any) -> Any:
         """The message in a frame; raises trust.Refused, or whatever reading it raises."""
@@ -100,6 +101,11 @@ def _system_message(document: control.Document, by_node: bool) -> Optional[Any]:
     name = document.get("system")
     if name == "actor_exit_request":
         return ActorExitRequest(bool(document.get("recursive", True)))
+    if name == "status_request":
+        return status.Thespian_StatusReq()
+    if name == "system_status":
+        # Of whichever node was asked; it tells nothing that an actor acts by.
+        return _system_status(document)
     make = _OF_THE_NODE.get(str(name))
     if make is None:
         raise ValueError("the node sent the unknown system message `%s`" % name)
@@ -117,6 +123,26 @@ def _convention_update(document: control.Document) -> ActorSystemConventionUpdat
     admin = address.from_hex(document["admin"])
     capabilities = ast.literal_eval(document["capabilities"])
     return ActorSystemConventionUpdate(admin, capabilities, bool(document["added"]))
+
+
+def _system_status(document: control.Document) -> status.Thespian_SystemStatus:
+    def maybe(key: str) -> Optional[address.ActorAddress]:
+        return address.from_hex(document[key]) if document.get(key) else None
+
+    answer = status.Thespian_SystemStatus(
+        address.from_hex(document["admin"]),
+        maybe("leader"),
+        ast.literal_eval(document["capabilities"]),
+        bool(document["stopping"]),
+    )
+    members, named = document["members"], document["named"]
+    answer.conventionAttendees = [(address.from_hex(who), how) for who, how in members]
+    answer.childActors = [address.from_hex(actor) for actor in document["actors"]]
+    answer.globalActors = {name: address.from_hex(actor) for name, actor in named}
+    answer.loadedSources = [(hash_, info) for hash_, info in document["sources"]]
+    answer.sourceAuthority = maybe("authority")
+    answer.notifyAddresses = [address.from_hex(actor) for actor in document["told_of_members"]]
+    return answer
 
 
 _OF_THE_NODE: Dict[str, Callable[[control.Document], Any]] = {

@@ -37,6 +37,7 @@ from thespian.system.messages import (
     PoisonMessage,
     ValidatedSource,
 )
+from thespian.system.messages.status import Thespian_StatusReq
 
 # Sends of one handler that are written one by one; further ones are collected.
 EAGER_SENDS = 16
@@ -59,7 +60,7 @@ class Runtime:
         origin = spec["origin"]
         self.source = bytes.fromhex(origin["source"]) if "source" in origin else wire.NO_SOURCE
         self.trace = wire.NO_TRACE
-        self._node = address.allot(self.incarnation, 1)._key
+        self._node = address.allot(self.incarnation, address.NODE_SERIAL)._key
         # Of the frame whose message is being handled; None: it came from the actor itself.
         self.header: Optional[wire.Header] = None
         self.link = link.Link(sock, self._on_control)
@@ -91,6 +92,10 @@ class Runtime:
             raise InvalidActorAddress(target, "not a valid ActorAddress") from None
         if type(message) is ActorExitRequest and key != self.own:
             self._send_exit_request(key, message.isRecursive)
+            return
+        if type(message) is Thespian_StatusReq and key != self.own:
+            payload = control.encode({"system": "status_request"})
+            self.send_system(key, wire.JSON, payload, wire.SYSTEM)
             return
         lane = self.link.lanes.get(key) or self._open(target, key)
         prefix = lane.prefix

@@ -307,7 +307,10 @@ class SimpleSystem:
             self._end(target, cell, message.isRecursive)
 
     def _status(self, own: Address, cell: _Cell) -> status.Thespian_ActorStatus:
-        answer = status.Thespian_ActorStatus(own, naming.name_of(type(cell.instance)))
+        parent = cell.parent if cell.parent in self._cells else None
+        answer = status.Thespian_ActorStatus(
+            own, naming.name_of(type(cell.instance)), parentAddress=parent
+        )
         answer.childActors = list(cell.children)
         answer.pendingWakeups = [(own, timer[3]) for timer in self._timers if timer[2] == own]
         return answer

@@ -112,12 +112,16 @@ def shared_directory(port: int) -> Optional[str]:
     directory = os.environ.get(DIRECTORY_VARIABLE) or DEFAULT_DIRECTORY
     if not os.path.isdir(directory) or os.path.exists(os.path.join(directory, _MARK)):
         return None
+    return directory if admin_port(directory) == port else None
+
+
+def admin_port(directory: str) -> int:
+    """The admin port of a Director directory's node."""
     try:
         with open(os.path.join(directory, "adminport.cfg")) as file:
-            theirs = int(file.read().strip())
+            return int(file.read().strip())
     except (OSError, ValueError):
-        theirs = locate.DEFAULT_PORT
-    return directory if theirs == port else None
+        return locate.DEFAULT_PORT
 
 
 def _private_directory(port: int) -> str:

@@ -34,8 +34,8 @@ class Echo(Actor):
 
 def run() -> None:
     """Prepares this process for the forks to come."""
-    sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = _stream(1)  # type: ignore
+    sys.stderr = sys.__stderr__ = _stream(2)  # type: ignore
     faulthandler.enable(all_threads=True)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")

@@ -6,7 +6,10 @@ Not here: sockets (``link``), JSON documents (``control``), who may be unpickled
 import struct
 from typing import Any, Optional, Tuple
 
-PROTOCOL_VERSION = 1
+HEADER_VERSION = 1
+# The newest version of the protocol that this module speaks, and the oldest.
+PROTOCOL_VERSION = 2
+PROTOCOL_VERSION_OLDEST = 1
 HEADER = struct.Struct("<IBBHBBHI16s16sQQ32s16s")
 HEADER_BYTES = HEADER.size
 FRAME_BYTES_MAX = 400 << 20
@@ -45,7 +48,7 @@ def control_frame(kind: int, sequence: int, payload: bytes, payload_kind: int = 
     """A frame to the other end of the connection."""
     head = HEADER.pack(
         HEADER_BYTES - 4 + len(payload),
-        PROTOCOL_VERSION,
+        HEADER_VERSION,
         kind,
         0,
         payload_kind if payload or payload_kind != JSON else EMPTY,
@@ -74,7 +77,7 @@ def prefix(
     kind, target = target_of(key)
     head = HEADER.pack(
         0,
-        PROTOCOL_VERSION,
+        HEADER_VERSION,
         MESSAGE_KIND,
         flags,
         payload_kind,
@@ -106,7 +109,7 @@ def check(header: Header) -> int:
     size = header[LENGTH] + 4
     if not HEADER_BYTES <= size <= FRAME_BYTES_MAX:
         raise ProtocolError("a frame of %d bytes" % size)
-    if header[VERSION] != PROTOCOL_VERSION:
+    if header[VERSION] != HEADER_VERSION:
         raise ProtocolError("header version %d" % header[VERSION])
     return size
 

@@ -52,7 +52,7 @@ def main(spec: Dict[str, Any], socket_path: str, rule: trust.Rule) -> None:
         sock = process.connect(socket_path)
         sock.sendall(control.hello("worker", spec["token"]))
         ref = runtime.Runtime(spec, sock, rule)
-        log_source.install(str(ref.address))
+        log_source.install(str(ref.address), socket_path)
         worker = Worker(ref)
         status = worker.run()
     except link.Closed:
@@ -290,7 +290,11 @@ class Worker:
         """Answers a request for the actor's status, which the actor does not see."""
         ref = self._ref
         source = None if ref.source == wire.NO_SOURCE else ref.source.hex()
-        answer = status.Thespian_ActorStatus(ref.address, ref.spec["class"], source)
+        admin = address.allot(ref.incarnation, address.NODE_SERIAL)
+        parent = address.from_hex(ref.spec["parent"])
+        # Who has no creator is the system's own.
+        parent = admin if parent._key == wire.NOBODY else parent
+        answer = status.Thespian_ActorStatus(ref.address, ref.spec["class"], admin, parent, source)
         answer.childActors = list(ref.children)
         answer.pendingWakeups = [(ref.address, timer[2]) for timer in sorted(ref.timers)]
         ref.begin()

@@ -123,6 +123,7 @@ impl Application {
 
 const MAIN: &str = r#""""A desk that answers orders and writes down each."""
 import datetime
+import logging
 import os
 import time
 from thespian.actors import ActorTypeDispatcher
@@ -189,6 +190,11 @@ class Desk(ActorTypeDispatcher):
             # A child elsewhere when `value` requires it; it answers who asked.
             child = self.createActor('GROUP.main.Clerk', value)
             self.send(child, {'for': sender})
+        elif word == 'log':
+            for level, text, times in value:
+                for number in range(times):
+                    logging.getLogger('desk').log(level, '%s %d', text, number)
+            self.send(sender, 'logged')
 
     def receiveMsg_str(self, message, sender):
         if message == 'where':

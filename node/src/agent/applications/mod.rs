@@ -16,3 +16,5 @@ mod loading;
 mod members;
 mod notices;
 pub(super) use notices::follow;
+
+mod shown;

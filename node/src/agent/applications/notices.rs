@@ -86,7 +86,7 @@ impl Node {
 }
 
 /// The loaded sources of the registry, by the names of their files.
-fn available(state: &State) -> BTreeMap<SourceHash, String> {
+pub(super) fn available(state: &State) -> BTreeMap<SourceHash, String> {
     let loaded = state
         .sources
         .iter()

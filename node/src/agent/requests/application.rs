@@ -8,7 +8,7 @@ use protocol::control::{
 use protocol::{ActorId, Frame, PayloadKind, RequestId, SourceHash};
 use tokio::sync::oneshot;
 
-use super::{Answer, director, internal, refused};
+use super::{Answer, director, internal, refused, system_status};
 use crate::agent::node::Node;
 use crate::router::{Caller, CallerKind, Taken};
 use crate::store::{Arrived, StoreError};
@@ -57,8 +57,15 @@ pub(super) async fn answer(
     Ok(Response::SourceTaken { hash })
 }
 
-/// A message of an actor to the node's own address; `taken` goes when its bytes are dealt with.
+/// A message to the node's own address; `taken` goes when its bytes are dealt with.
 pub(in crate::agent) fn delivered(node: &Arc<Node>, from: ActorId, frame: Frame, taken: Taken) {
+    if system_status::is_asked(&frame) {
+        let telling = Arc::clone(node);
+        node.tasks.spawn(async move {
+            system_status::tell(&telling, from).await;
+        });
+        return;
+    }
     let is_actor = node.actors.stage(from).is_some();
     let raw = frame.header.payload_kind == PayloadKind::Raw;
     let cut = ActorDelivery::cut(&frame.payload).filter(|_| is_actor && raw);

@@ -23,6 +23,7 @@ mod list;
 pub(crate) mod load;
 mod operate;
 mod resolve;
+mod system_status;
 
 /// One request with all that is needed to answer it.
 #[derive(Debug)]
@@ -95,6 +96,12 @@ async fn answer(
             Ok(Response::DeadLetters { total, kept })
         }
         Request::ReadDefinition { group, text } => director_actor::read_definition(&group, &text),
+        Request::AwaitExits { actors } => {
+            node.await_exits(&actors).await;
+            Ok(Response::Done {
+                text: String::new(),
+            })
+        }
         Request::AwaitActivation { known } => {
             Ok(director_actor::await_activation(node, known.as_deref()).await)
         }
@@ -211,6 +218,7 @@ fn allowed(asked: &Asked) -> Result<(), RequestError> {
             | Request::List { .. }
             | Request::History { .. }
             | Request::DeadLetters
+            | Request::AwaitExits { .. }
     );
     let own_classes = matches!(
         &asked.request,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use protocol::control::{ConnectionRole, ErrorCode, Hello, RequestError, Response, Welcome};
-use protocol::limits::{HEADER_BYTES, PROTOCOL_VERSION};
+use protocol::limits::{HEADER_BYTES, PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
 use protocol::{ActorId, Frame, FrameKind, Header};
 use tokio::net::UnixStream;
 
@@ -87,9 +87,11 @@ fn admit(
     peer: Peer,
     hello: &Hello,
 ) -> Result<Admitted, GreetingError> {
-    if hello.protocol != PROTOCOL_VERSION {
+    if hello.common_version().is_none() {
         let found = hello.protocol;
-        let message = format!("this node speaks protocol {PROTOCOL_VERSION}, not `{found}`");
+        let message = format!(
+            "this node speaks protocol {PROTOCOL_VERSION_OLDEST} to {PROTOCOL_VERSION}, not `{found}`"
+        );
         let hint = "use the program and the Python package of the node's own version";
         return Err(GreetingError::Refused(message, ErrorCode::Refused, hint));
     }
@@ -152,15 +154,15 @@ async fn enter(
                 rights,
             };
             let id = shared.core.borrow_mut().connect_client(caller);
-            let welcome = shared.welcome(address);
+            let welcome = shared.welcome(address, &hello);
             line::serve(shared, stream, id, welcome, read_ahead, rights).await;
         }
         Admitted::Worker(id, address) => {
-            let welcome = shared.welcome(address);
+            let welcome = shared.welcome(address, &hello);
             line::serve(shared, stream, id, welcome, read_ahead, Rights::Use).await;
         }
         Admitted::Forkserver => {
-            let welcome = control_bytes(FrameKind::Welcome, &shared.welcome(ActorId::NONE));
+            let welcome = control_bytes(FrameKind::Welcome, &shared.welcome(ActorId::NONE, &hello));
             let limit = Duration::from_millis(shared.limits.greeting_ms);
             let written = tokio::time::timeout(limit, write_all(&stream, &welcome)).await;
             if matches!(written, Ok(Ok(()))) {
@@ -262,9 +264,9 @@ async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
 }
 
 impl Shared {
-    fn welcome(&self, address: ActorId) -> Welcome {
+    fn welcome(&self, address: ActorId, hello: &Hello) -> Welcome {
         Welcome {
-            protocol: PROTOCOL_VERSION,
+            protocol: hello.common_version().unwrap_or(PROTOCOL_VERSION),
             address,
             incarnation: self.incarnation,
             node: self.node,

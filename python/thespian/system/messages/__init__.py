@@ -59,8 +59,8 @@ class ChildActorExited(_Compared):
 
     _same = ("childAddress",)
 
-    def __init__(self, childAddress: Any) -> None:
-        self.childAddress = childAddress
+    def __init__(self, exitedChildAddress: Any) -> None:
+        self.childAddress = exitedChildAddress
 
     def __str__(self) -> str:
         return "ChildActorExited:%s" % (self.childAddress,)
@@ -71,8 +71,8 @@ class PoisonMessage(_Compared):
 
     _same = ("poisonMessage",)
 
-    def __init__(self, poisonMessage: Any, details: Optional[str] = None) -> None:
-        self.poisonMessage = poisonMessage
+    def __init__(self, poison: Any, details: Optional[str] = None) -> None:
+        self.poisonMessage = poison
         self.details = details
 
     def __str__(self) -> str:
@@ -85,9 +85,9 @@ class DeadEnvelope(_Compared):
 
     _same = ("deadAddress", "deadMessage")
 
-    def __init__(self, deadAddress: Any, deadMessage: Any) -> None:
-        self.deadAddress = deadAddress
-        self.deadMessage = deadMessage
+    def __init__(self, origTgt: Any, origMsg: Any) -> None:
+        self.deadAddress = origTgt
+        self.deadMessage = origMsg
 
 
 class WakeupMessage(_Compared):

@@ -1,0 +1,348 @@
+//! Warnings of this node's actors on their way to the leader's log, and others' warnings here.
+//!
+//! The log process, or where there is none each actor, writes records of level WARNING and above
+//! to a socket of the node as well. They wait here, bounded and counted, until the leader has them;
+//! what this node writes into its own log needs no way. Whoever leads has them written into its own
+//! log, by its own configuration, with the sender's name as `nodeName`.
+//! Not here: the log process (`python/thespian/system/log_process.py`).
+//!
+//! # Format
+//! On the sockets: length (4 bytes, little endian) and a record as a JSON object.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::NodeId;
+use protocol::limits::{WARNING_BYTES_MAX, WARNINGS_BATCH_BYTES, WARNINGS_WAITING_BYTES_MAX};
+use protocol::peer::{PeerRequest, PeerResponse};
+use protocol::wire::{Refusal, RefusalCode};
+use serde_json::{Map, Value};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::peers::PeerFault;
+use super::serve::must_lead;
+use crate::agent::node::Node;
+
+/// Where the records come from and go to.
+#[derive(Debug)]
+pub(crate) struct Warnings {
+    /// The log process's socket; `None`: there is none, records go to the node's own log.
+    log: Option<PathBuf>,
+    // Held for an insertion or removal only.
+    waiting: Mutex<Waiting>,
+    more: Notify,
+    // Held while records are written: one writer, and a limit on each.
+    writing: tokio::sync::Mutex<Option<UnixStream>>,
+}
+
+/// Records that the leader has not got yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    records: VecDeque<Vec<u8>>,
+    bytes: usize,
+    dropped: u64,
+}
+
+impl Warnings {
+    /// Of a node whose log process, if there is one, listens at `log`.
+    pub(crate) fn new(log: Option<PathBuf>) -> Self {
+        Self {
+            log,
+            waiting: Mutex::default(),
+            more: Notify::new(),
+            writing: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Keeps a record for the leader, or counts it.
+    fn keep(&self, record: Vec<u8>) {
+        let mut waiting = self.waiting();
+        if waiting.bytes + record.len() > WARNINGS_WAITING_BYTES_MAX {
+            waiting.dropped += 1;
+        } else {
+            waiting.bytes += record.len();
+            waiting.records.push_back(record);
+        }
+        drop(waiting);
+        self.more.notify_one();
+    }
+
+    fn count_lost(&self) {
+        self.waiting().dropped += 1;
+        self.more.notify_one();
+    }
+
+    /// The next records for the leader and the number of those dropped; they stay until `sent`.
+    fn next(&self) -> Option<(Vec<Vec<u8>>, u64)> {
+        let waiting = self.waiting();
+        let mut bytes = 0;
+        let fits = |record: &&Vec<u8>| {
+            bytes += record.len();
+            bytes <= WARNINGS_BATCH_BYTES.max(record.len())
+        };
+        let records: Vec<_> = waiting.records.iter().take_while(fits).cloned().collect();
+        (!records.is_empty() || waiting.dropped > 0).then_some((records, waiting.dropped))
+    }
+
+    fn sent(&self, records: usize, dropped: u64) {
+        let mut waiting = self.waiting();
+        let gone: usize = waiting.records.drain(..records).map(|r| r.len()).sum();
+        waiting.bytes -= gone;
+        waiting.dropped -= dropped;
+    }
+
+    fn clear(&self) {
+        *self.waiting() = Waiting::default();
+    }
+
+    /// Has the log process write these records; `false` if it does not take them in time.
+    async fn log(&self, path: &PathBuf, records: &[Value]) -> bool {
+        let mut bytes = Vec::new();
+        for record in records {
+            let record = record.to_string();
+            let length = u32::try_from(record.len()).unwrap_or(u32::MAX);
+            bytes.extend(length.to_le_bytes());
+            bytes.extend(record.as_bytes());
+        }
+        let mut writing = self.writing.lock().await;
+        let mut again = true;
+        loop {
+            let kept = writing.take();
+            let was_open = kept.is_some();
+            let written = timeout(WRITE_LIMIT, async {
+                let mut stream = match kept {
+                    Some(stream) => stream,
+                    None => UnixStream::connect(path).await?,
+                };
+                stream.write_all(&bytes).await.map(|()| stream)
+            });
+            match written.await {
+                Ok(Ok(stream)) => {
+                    *writing = Some(stream);
+                    return true;
+                }
+                // The log process was started again.
+                Ok(Err(_)) if was_open && again => again = false,
+                Ok(Err(cause)) => {
+                    tracing::debug!(%cause, "the log process does not take records");
+                    return false;
+                }
+                Err(_elapsed) => return false,
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the records that this node's processes write to its socket, until shutdown.
+pub(crate) async fn collect(node: Arc<Node>, listener: UnixListener) {
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _address)) => {
+                    let reading = read(Arc::clone(&node), stream);
+                    let ended = node.shutdown.clone();
+                    node.tasks.spawn(async move {
+                        let _stopped = ended.run_until_cancelled(reading).await;
+                    });
+                }
+                Err(cause) => {
+                    tracing::warn!(%cause, "no connection for warnings can be taken");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    };
+    let _stopped = node.shutdown.run_until_cancelled(accepting).await;
+}
+
+/// Reads one process's records until it closes.
+async fn read(node: Arc<Node>, mut stream: UnixStream) {
+    while let Ok(length) = stream.read_u32_le().await {
+        let length = length as usize;
+        if length > WARNING_BYTES_MAX {
+            let mut skipped = (&mut stream).take(length as u64);
+            let copied = tokio::io::copy(&mut skipped, &mut tokio::io::sink()).await;
+            if copied.is_err() {
+                return;
+            }
+            node.for_leader.count_lost();
+            continue;
+        }
+        let mut record = vec![0; length];
+        if stream.read_exact(&mut record).await.is_err() {
+            return;
+        }
+        if !node.membership.leads() {
+            node.for_leader.keep(record);
+        }
+    }
+}
+
+/// Sends the leader what waits, whoever leads, until shutdown.
+pub(crate) async fn send(node: Arc<Node>) {
+    let sending = async {
+        loop {
+            node.for_leader.more.notified().await;
+            while let Some((records, dropped)) = node.for_leader.next() {
+                send_batch(&node, records, dropped).await;
+            }
+        }
+    };
+    let _stopped = node.shutdown.run_until_cancelled(sending).await;
+}
+
+async fn send_batch(node: &Node, records: Vec<Vec<u8>>, dropped: u64) {
+    let count = records.len();
+    let request = PeerRequest::Warnings { records, dropped };
+    let peers = &node.membership.peers;
+    match peers.ask_leader(&request, SEND_LIMIT).await {
+        Ok(_) => node.for_leader.sent(count, dropped),
+        // They are in its own log already.
+        Err(PeerFault::Leads) => node.for_leader.clear(),
+        Err(PeerFault::Refused(refusal)) if refusal.code == RefusalCode::BadRequest => {
+            tracing::warn!(%refusal, "the leader does not take this node's warnings");
+            node.for_leader.sent(count, dropped);
+        }
+        Err(fault) => {
+            tracing::debug!(%fault, "the leader has not got this node's warnings yet");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Writes the warnings of the member `from` into this leader's log.
+pub(super) async fn answer(
+    node: &Node,
+    from: NodeId,
+    records: &[Vec<u8>],
+    dropped: u64,
+) -> Result<PeerResponse, Refusal> {
+    must_lead(node)?;
+    let members = &node.membership.registry;
+    let name = members.read(|state| state.members.get(&from).map(|it| it.name.clone()));
+    let name = name.unwrap_or_else(|| from.to_string());
+    let records = readable(&name, records, dropped);
+    let taken = match &node.for_leader.log {
+        Some(path) => node.for_leader.log(path, &records).await,
+        None => {
+            records.iter().for_each(note);
+            true
+        }
+    };
+    if taken {
+        return Ok(PeerResponse::Done);
+    }
+    let text = format!(
+        "the log process of node `{}` takes no more now",
+        node.membership.name
+    );
+    Err(Refusal::new(RefusalCode::Busy, text))
+}
+
+/// The records as a log process takes them, each with its node's name.
+fn readable(name: &str, records: &[Vec<u8>], dropped: u64) -> Vec<Value> {
+    let read = |record: &Vec<u8>| serde_json::from_slice::<Map<String, Value>>(record).ok();
+    let known: Vec<_> = records.iter().filter_map(read).collect();
+    let lost = dropped + (records.len() - known.len()) as u64;
+    let told = (lost > 0).then(|| lost_record(lost));
+    let marked = known.into_iter().chain(told).map(|mut record| {
+        record.insert("nodeName".to_owned(), Value::from(name));
+        record.insert("relayed".to_owned(), Value::from(true));
+        // What makes a text of a record, and nothing else.
+        record.remove("args");
+        record.remove("exc_info");
+        Value::Object(record)
+    });
+    marked.collect()
+}
+
+fn lost_record(count: u64) -> Map<String, Value> {
+    let text = format!("{count} warnings of this node were dropped on their way to the leader");
+    let fields = [
+        ("name", Value::from("thespian.log")),
+        ("levelno", Value::from(WARNING_LEVEL)),
+        ("levelname", Value::from("WARNING")),
+        ("msg", Value::from(text)),
+    ];
+    let fields = fields.into_iter();
+    fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// Where there is no log process: one line in the node's own log.
+fn note(record: &Value) {
+    let text = |name: &str| match record.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    };
+    let level = record.get("levelno").and_then(Value::as_i64);
+    let (node, logger, actor) = (text("nodeName"), text("name"), text("actorAddress"));
+    let message = [text("msg"), text("exc_text")].join("\n");
+    let message = message.trim_end();
+    if level > Some(WARNING_LEVEL) {
+        tracing::error!(node, logger, actor, "{message}");
+    } else {
+        tracing::warn!(node, logger, actor, "{message}");
+    }
+}
+
+/// Python's number for it.
+const WARNING_LEVEL: i64 = 30;
+
+/// Wait before what failed is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// How long the leader may take for a batch.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the log process may take for a batch.
+const WRITE_LIMIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_told_once() {
+        let warnings = Warnings::new(None);
+        let record = vec![b' '; WARNING_BYTES_MAX];
+        let fit = WARNINGS_WAITING_BYTES_MAX / WARNING_BYTES_MAX;
+        for _ in 0..fit + 3 {
+            warnings.keep(record.clone());
+        }
+        let mut taken = 0;
+        while let Some((records, dropped)) = warnings.next() {
+            assert_eq!(dropped, if taken == 0 { 3 } else { 0 });
+            assert!(records.iter().map(Vec::len).sum::<usize>() <= WARNINGS_BATCH_BYTES);
+            taken += records.len();
+            warnings.sent(records.len(), dropped);
+        }
+        assert_eq!(taken, fit);
+        warnings.keep(b"{}".to_vec());
+        assert_eq!(warnings.next(), Some((vec![b"{}".to_vec()], 0)));
+    }
+
+    #[test]
+    fn a_member_cannot_speak_in_anothers_name() {
+        let record = br#"{"msg": "%s", "args": ["x"], "nodeName": "other"}"#.to_vec();
+        let read = readable("a", &[record, b"no record".to_vec()], 2);
+        assert_eq!(
+            read[0].to_string(),
+            r#"{"msg":"%s","nodeName":"a","relayed":true}"#
+        );
+        let text = "3 warnings of this node were dropped on their way to the leader";
+        assert_eq!(read[1]["msg"], text);
+        assert_eq!(read.len(), 2);
+    }
+}
