@@ -67,6 +67,7 @@ pub(crate) fn only_looks(request: &ClusterRequest) -> bool {
         | ClusterRequest::Drain { .. }
         | ClusterRequest::Promote { .. }
         | ClusterRequest::Demote { .. }
+        | ClusterRequest::Voters { .. }
         | ClusterRequest::Backup { .. }
         | ClusterRequest::Restore { .. } => false,
     }
