@@ -109,9 +109,12 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         if let Some(outcome) = self.recorded(order.request) {
             return self.loaded(order, outcome, Vec::new()).await;
         }
-        if let Some(note) = self.replica.read(|state| skipped(state, order)) {
+        if self.replica.read(|state| skipped(state, order)).is_some() {
             self.replica.confirm().await?;
-            return Ok(unchanged(note));
+            // What was read before may have been older.
+            if let Some(note) = self.replica.read(|state| skipped(state, order)) {
+                return Ok(unchanged(note));
+            }
         }
         self.not_draining(order.hash)?;
         let mut notes = self.hold(order).await?;

@@ -40,12 +40,22 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
 
     async fn construct_all(&self, id: RolloutId, rollout: &Rollout) -> Result<(), ProposeFailure> {
         if let Some(reason) = self.bring_up(id).await? {
+            if !self.is_at(id, RolloutStep::Construct) {
+                return Ok(());
+            }
             self.discard_all(&rollout.constructed).await;
             return self.abort(id, reason).await;
         }
         let stamp = self.fleet.stamp();
         let hold = Command::Hold { rollout: id, stamp };
         self.replica.propose(hold).await.map(|_| ())
+    }
+
+    /// Whether the rollout is still in this step; what is found of another says nothing of it.
+    fn is_at(&self, id: RolloutId, step: RolloutStep) -> bool {
+        let at = |rollout: &Rollout| rollout.step == step;
+        self.replica
+            .read(|state| state.rollouts.get(&id).is_some_and(at))
     }
 
     /// Constructs until every actor of the new version stands; gives the reason if one cannot.
@@ -158,6 +168,7 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
         };
         let stamp = self.fleet.stamp();
         match lost {
+            Some(_) if !self.is_at(id, RolloutStep::Hold) => {}
             None => {
                 self.replica
                     .propose(Command::Switch { rollout: id, stamp })

@@ -110,6 +110,17 @@ pub(crate) async fn run(node: Arc<Node>) {
     }
 }
 
+/// Waits until this new leader has applied all that earlier ones had committed. Before that its
+/// registry may stand where a rollout, or a member, no longer is.
+pub(super) async fn settled(node: &Node) {
+    while node.membership.registry.confirm().await.is_err() {
+        tokio::time::sleep(SETTLE_AGAIN).await;
+    }
+}
+
+/// Between two attempts.
+const SETTLE_AGAIN: Duration = Duration::from_millis(20);
+
 /// Has this node deliver nothing by role or name any more, as it stops: once the others know that
 /// they do not wait for what it has applied. Alone it serves to the end.
 pub(crate) async fn serve_no_roles(node: &Node) {
@@ -177,7 +188,12 @@ fn begin(node: &Arc<Node>, lead: &CancellationToken) -> JoinSet<()> {
     };
     let replica = Arc::new(LeaderReplica::new(Arc::clone(&node.membership.registry)));
     let reconciler = Reconciler::new(replica, Arc::clone(fleet), node.patience.hold);
-    work.spawn(reconciler.run(lead.clone()));
+    let (settling, over) = (Arc::clone(node), lead.clone());
+    work.spawn(async move {
+        if over.run_until_cancelled(settled(&settling)).await.is_some() {
+            reconciler.run(over).await;
+        }
+    });
     let (keeping, lead) = (Arc::clone(node), lead.clone());
     let fleet = Arc::clone(fleet);
     work.spawn(async move {

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use transport::streams::{BiStream, FrameReceiver, FrameSender};
 
+use super::leadership;
 use super::peers::told;
 use crate::agent::node::{Node, stamp};
 
@@ -215,21 +216,30 @@ pub(crate) async fn watch_leases(node: Arc<Node>) {
         };
         // One that was only not answered for a moment leads on in its term: nobody else has
         // granted a lease meanwhile, and who was silent before is silent for as long.
-        if granted_in != Some(term) {
+        let is_new = granted_in != Some(term);
+        if is_new {
             node.membership.sessions.clear();
-            grant_all(&node);
-            granted_in = Some(term);
             begun = Instant::now();
         }
+        let watching = async {
+            if is_new {
+                // One that an earlier leader took in last is known only then.
+                leadership::settled(&node).await;
+                grant_all(&node);
+                granted_in = Some(term);
+            }
+            expire(&node, begun).await;
+        };
         let mut led = standing.clone();
         let over = async {
-            let _stands = led.wait_for(|standing| !standing.leads).await;
+            let stays = |s: &super::Standing| s.leads && s.term == term;
+            drop(led.wait_for(|standing| !stays(standing)).await);
         };
         tokio::select! {
             biased;
             () = node.shutdown.cancelled() => return,
             () = over => {}
-            () = expire(&node, begun) => {}
+            () = watching => {}
         }
     }
 }
