@@ -68,13 +68,25 @@ pub(crate) fn read_definition(
         );
         Failure::text(exit, text).hint("save the file as UTF-8 text")
     })?;
+    evaluate_definition(&path.display().to_string(), &text, printer, exit)
+}
+
+/// Evaluates the text of a `.tli` file, wherever it lies, with the environment of this process.
+///
+/// # Errors
+/// `exit` with the place of the fault.
+pub(crate) fn evaluate_definition(
+    shown: &str,
+    text: &str,
+    printer: Printer,
+    exit: Exit,
+) -> Result<GroupDefinition, Failure> {
     let variables = node::directory::variables();
     let names = Environment::new(&variables);
-    let (definition, warnings) =
-        parse_tli(&path.display().to_string(), &text, &names).map_err(|error| {
-            let hint = error.hint();
-            Failure::text(exit, error).hint(hint)
-        })?;
+    let (definition, warnings) = parse_tli(shown, text, &names).map_err(|error| {
+        let hint = error.hint();
+        Failure::text(exit, error).hint(hint)
+    })?;
     for warning in warnings {
         printer.warning(warning);
     }

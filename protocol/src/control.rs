@@ -8,8 +8,8 @@ mod application;
 pub use application::{ActorDelivery, ApplicationRequest};
 mod cluster;
 pub use cluster::{
-    Candidate, ClusterRequest, ClusterResponse, ConventionStatus, Explanation, ListedEvent,
-    ListedMember, ListedToken, MemberProgress, Reach, WaitingJoiner,
+    Candidate, ClusterRequest, ClusterResponse, ConventionStatus, Explanation, Lies, ListedEvent,
+    ListedMember, ListedToken, MemberDirectory, MemberProgress, OfferedGroup, Reach, WaitingJoiner,
 };
 
 mod system;
@@ -346,6 +346,9 @@ pub enum Request {
         /// Whether all members pull and verify it first (`cluster load`).
         #[serde(default, skip_serializing_if = "Reach::is_default")]
         reach: Reach,
+        /// Nothing was uploaded: the package lies in the Director directory of another member.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lies: Option<Lies>,
     },
     /// Unload a source.
     Unload {

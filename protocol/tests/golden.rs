@@ -110,6 +110,7 @@ fn greetings_requests_answers_and_notices_are_fixed() {
         no_wait: false,
         upwards_only: true,
         reach: Default::default(),
+        lies: None,
     };
     document("request-load.json", &load);
     document(

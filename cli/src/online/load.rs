@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use node::client::Client;
 use package::PackageName;
-use protocol::control::{Reach, Request, Response};
+use protocol::control::{Lies, Reach, Request, Response};
 use protocol::{GroupDefinition, RequestId, SourceHash};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use super::refusal::{refusal, unexpected};
 use super::session::Online;
 use super::shown::user;
 use crate::commands::Context;
-use crate::files::read_definition;
+use crate::files::{evaluate_definition, read_definition};
 use crate::progress::Progress;
 use crate::{Exit, Failure};
 
@@ -29,6 +29,8 @@ pub(crate) struct LoadOrder {
     pub(crate) reach: Reach,
     pub(crate) no_wait: bool,
     pub(crate) upwards_only: bool,
+    /// It lies in another member's Director directory: nothing is uploaded.
+    pub(crate) lies: Option<Lies>,
 }
 
 /// What came of it.
@@ -91,7 +93,33 @@ impl LoadOrder {
             )));
         }
         let definition = read_definition(&tli, context.printer, Exit::Refused)?;
+        Ok(Self::of(path, name, definition))
+    }
+
+    /// A package of another member's Director directory, with the text of the `.tli` beside it;
+    /// this process evaluates it, as it does its own.
+    ///
+    /// # Errors
+    /// `Refused` when the `.tli` cannot be read.
+    pub(crate) fn elsewhere(
+        context: &Context,
+        path: PathBuf,
+        name: PackageName,
+        lies: Lies,
+        tli: &str,
+    ) -> Result<Self, Failure> {
+        let shown = path.with_file_name(format!("{}.tli", name.group()));
+        let shown = shown.display().to_string();
+        let definition = evaluate_definition(&shown, tli, context.printer, Exit::Refused)?;
+        let lies = Some(lies);
         Ok(Self {
+            lies,
+            ..Self::of(path, name, definition)
+        })
+    }
+
+    fn of(path: PathBuf, name: PackageName, definition: GroupDefinition) -> Self {
+        Self {
             path,
             name,
             definition,
@@ -99,7 +127,8 @@ impl LoadOrder {
             reach: Reach::OnDemand,
             no_wait: false,
             upwards_only: false,
-        })
+            lies: None,
+        }
     }
 
     /// Uploads it and waits until it is active; then deletes the group's surplus packages.
@@ -121,8 +150,12 @@ impl LoadOrder {
             no_wait: self.no_wait,
             upwards_only: self.upwards_only,
             reach: self.reach,
+            lies: self.lies.clone(),
         };
-        let answer = online.with(async |client| upload(client, &self.path, request).await)?;
+        let answer = match self.lies {
+            Some(_) => online.request(request)?,
+            None => online.with(async |client| upload(client, &self.path, request).await)?,
+        };
         let Response::Loaded {
             hash,
             changed,

@@ -18,6 +18,8 @@ pub(crate) use load::{LoadOrder, Loaded};
 
 mod surplus;
 
+mod newest;
+
 mod refresh;
 pub(crate) use refresh::{Refreshed, refresh};
 

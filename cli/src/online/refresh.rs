@@ -7,9 +7,9 @@ use protocol::control::{ListedSource, Reach, Request, Response};
 use serde_json::{Value, json};
 
 use super::load::{LoadOrder, Loaded};
+use super::newest::{Newest, newest};
 use super::refusal::unexpected;
 use super::session::Online;
-use super::surplus::hash;
 use crate::commands::Context;
 use crate::printer::Report;
 use crate::{Exit, Failure};
@@ -31,49 +31,33 @@ struct Left {
     notes: Vec<String>,
 }
 
-/// Refreshes every group that has a `.tli` and a package; goes on after one that fails.
+/// Refreshes every group that has a `.tli` and a package; goes on after one that fails. With a
+/// reach beyond this node, the newest of all live members' directories counts.
 ///
 /// # Errors
-/// When the directory cannot be listed.
+/// When the directory cannot be listed, or a member does not tell of its own.
 pub(crate) fn refresh(
     context: &Context,
     online: &mut Online,
     reach: Reach,
 ) -> Result<Refreshed, Failure> {
-    let listing = context.directory.listing().map_err(|error| {
-        let hint = error.hint();
-        Failure::new(Exit::Refused, error).hint(hint)
-    })?;
     let mut refreshed = Refreshed::default();
-    for group in listing.groups {
-        let Some(newest) = group.packages.into_iter().next() else {
-            continue;
-        };
-        if group.tli.is_none() {
-            let (path, group) = (newest.path.display(), &group.group);
-            context.printer.note(format_args!(
-                "{path} is left alone: there is no `{group}.tli`"
-            ));
-            continue;
-        }
-        let outcome = match standing(online, &group.group, &newest.path) {
+    for newest in newest(context, online, reach)? {
+        let group = newest.name.group().to_owned();
+        let outcome = match standing(online, &newest) {
             Ok(Some(notes)) => Ok(Err(notes)),
-            Ok(None) => LoadOrder::new(context, newest.path.clone(), newest.name)
-                .and_then(|order| {
-                    let order = LoadOrder {
-                        upwards_only: true,
-                        reach,
-                        ..order
-                    };
-                    order.carry_out(context, online)
+            Ok(None) => newest.order(context).and_then(|order| {
+                let order = LoadOrder {
+                    upwards_only: true,
+                    reach,
+                    ..order
+                };
+                let loaded = order.carry_out(context, online)?;
+                Ok(match loaded.changed {
+                    true => Ok(loaded),
+                    false => Err(loaded.notes),
                 })
-                .map(|loaded| {
-                    if loaded.changed {
-                        Ok(loaded)
-                    } else {
-                        Err(loaded.notes)
-                    }
-                }),
+            }),
             Err(failure) => Err(failure),
         };
         match outcome {
@@ -82,17 +66,12 @@ pub(crate) fn refresh(
                 refreshed.changed.push(loaded);
             }
             Ok(Err(notes)) => {
-                refreshed.unchanged.push(Left {
-                    group: group.group,
-                    path: newest.path,
-                    notes,
-                });
+                let path = newest.path;
+                refreshed.unchanged.push(Left { group, path, notes });
             }
             Err(failure) => {
-                context
-                    .printer
-                    .error(format_args!("{}: {failure}", group.group));
-                refreshed.failed.push((group.group, failure.to_string()));
+                context.printer.error(format_args!("{group}: {failure}"));
+                refreshed.failed.push((group, failure.to_string()));
                 let exit = failure.exit();
                 refreshed.first_failure.get_or_insert(exit);
             }
@@ -103,13 +82,9 @@ pub(crate) fn refresh(
 }
 
 /// Why a package need not be sent at all; `None`: the node shall decide.
-fn standing(
-    online: &mut Online,
-    group: &str,
-    path: &std::path::Path,
-) -> Result<Option<Vec<String>>, Failure> {
+fn standing(online: &mut Online, newest: &Newest) -> Result<Option<Vec<String>>, Failure> {
     let answer = online.request(Request::List {
-        group: Some(group.to_owned()),
+        group: Some(newest.name.group().to_owned()),
         stale: false,
     })?;
     let Response::Listed { groups, .. } = answer else {
@@ -119,7 +94,7 @@ fn standing(
     if sources.is_empty() {
         return Ok(None);
     }
-    let Some(hash) = hash(path) else {
+    let Some(hash) = newest.hash() else {
         return Ok(None);
     };
     let same = sources.iter().find(|source| source.hash == hash);
@@ -128,7 +103,7 @@ fn standing(
         Some("withdrawn") => {
             let note = format!(
                 "`{}` was withdrawn by a rollback; `load` brings it back",
-                path.display()
+                newest.path.display()
             );
             Some(vec![note])
         }

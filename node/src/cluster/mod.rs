@@ -40,6 +40,7 @@ pub(crate) mod mutual;
 #[cfg(test)]
 mod tests;
 
+pub(crate) mod directories;
 pub(crate) mod distribution;
 pub(crate) mod holdings;
 pub(crate) mod packages;

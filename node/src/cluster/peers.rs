@@ -1,6 +1,7 @@
 //! The other members, to be asked: one live connection of each kind a member, whoever dialled it.
 //!
-//! A member that cannot be dialled (behind NAT) is asked through the leader to dial this node.
+//! A member that cannot be dialled (behind NAT) is asked through the leader to dial this node
+//! (`called_back`).
 //! Failures keep apart what did not happen, what may have, and what was refused.
 //! Not here: what a request does (`serve`), who is let in (`endpoint`).
 
@@ -21,6 +22,9 @@ use transport::{Alpn, Connection, Endpoint};
 
 use super::registry::RegistryHandle;
 
+mod called_back;
+pub(crate) use called_back::first_of;
+
 /// The other members of the convention; clones are the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers(Arc<Inner>);
@@ -40,6 +44,8 @@ struct Inner {
     // Held for a look-up or an insertion only.
     live: Mutex<HashMap<(NodeId, Alpn), Connection>>,
     came: watch::Sender<u64>,
+    // Members that our dials did not reach when theirs reached us.
+    silent: Mutex<BTreeSet<NodeId>>,
     dialling: Mutex<HashMap<(NodeId, Alpn), Turn>>,
     dialled: mpsc::UnboundedSender<Connection>,
     // Who led as far as this node's last session knew. Held for a look only.
@@ -90,6 +96,7 @@ impl Peers {
             hints: Mutex::new(hints),
             live: Mutex::default(),
             came: watch::Sender::new(0),
+            silent: Mutex::default(),
             dialling: Mutex::default(),
             dialled,
             given_up: Mutex::default(),
@@ -118,12 +125,7 @@ impl Peers {
         if let Some(live) = self.live(node, alpn) {
             return Ok(live);
         }
-        let fault = match self.dial_member(node, alpn).await {
-            Ok(connection) => return Ok(connection),
-            Err(fault @ PeerFault::Refused(_)) => return Err(fault),
-            Err(fault) => fault,
-        };
-        self.called_back(node, alpn).await.ok_or(fault)
+        self.reach(node, alpn).await
     }
 
     /// The live connection of this kind, if there is one.
@@ -457,39 +459,6 @@ impl Peers {
         Err(fault)
     }
 
-    /// Has the leader ask the member to dial this node, and waits for it.
-    async fn called_back(&self, node: NodeId, alpn: Alpn) -> Option<Connection> {
-        let (leader, _) = self.0.registry.standing().borrow().leader.clone()?;
-        if leader == node {
-            return None;
-        }
-        let link = link_of(alpn)?;
-        let until = Instant::now() + CALL_BACK;
-        let mut came = self.0.came.subscribe();
-        if leader == self.0.me {
-            // The session of the member, if it has one, is a connection already: only other kinds
-            // are left to ask for.
-            let session = self.live(node, Alpn::Convention)?;
-            let request = PeerRequest::Dial {
-                node: self.0.me,
-                address: self.0.address.clone(),
-                link,
-            };
-            self.ask_on(&session, &request, CALL_BACK).await.ok()?;
-        } else {
-            let connection = self.live(leader, Alpn::Convention)?;
-            let request = PeerRequest::CallBack { node, link };
-            self.ask_on(&connection, &request, CALL_BACK).await.ok()?;
-        }
-        loop {
-            came.borrow_and_update();
-            if let Some(live) = self.live(node, alpn) {
-                return Some(live);
-            }
-            timeout_at(until, came.changed()).await.ok()?.ok()?;
-        }
-    }
-
     fn members(&self) -> Vec<NodeId> {
         let me = self.0.me;
         self.0.registry.read(|state| {
@@ -592,9 +561,6 @@ const BETTER: Duration = Duration::from_millis(800);
 
 /// How long asking around may take.
 const LOOK_AROUND: Duration = Duration::from_secs(3);
-
-/// How long a member may take to dial us.
-const CALL_BACK: Duration = Duration::from_secs(5);
 
 /// How long a name may take to be resolved.
 const RESOLVE: Duration = Duration::from_secs(3);

@@ -84,6 +84,11 @@ pub(crate) async fn answer(
             address,
             link,
         } => {
+            if link == LinkKind::Lane {
+                // Only a dial that is followed by a greeting makes a lane.
+                lanes::want(node, whom);
+                return Ok(PeerResponse::Done);
+            }
             let dialling = Arc::clone(node);
             node.tasks.spawn(async move {
                 let peers = &dialling.membership.peers;

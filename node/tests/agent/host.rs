@@ -178,6 +178,7 @@ impl Host {
             no_wait: false,
             upwards_only: false,
             reach: Default::default(),
+            lies: None,
         }
     }
 

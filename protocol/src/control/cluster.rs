@@ -108,6 +108,18 @@ pub enum ClusterRequest {
         /// Idempotency id of the load.
         request: RequestId,
     },
+    /// What the Director directories of the other live members hold.
+    Directories,
+    /// To a member: what its own Director directory holds.
+    Directory,
+    /// To a member: take a package of its own Director directory into its store, so that the
+    /// asker can have it.
+    Offer {
+        /// Name of the file.
+        file: String,
+        /// The bytes that are meant.
+        hash: SourceHash,
+    },
     /// Write the registry and all packages that it names into a file on the leader's answer's
     /// node, the one asked.
     Backup {
@@ -172,6 +184,11 @@ pub enum ClusterResponse {
     Progress {
         /// One a member.
         members: Vec<MemberProgress>,
+    },
+    /// What lies in members' Director directories.
+    Directories {
+        /// One a member.
+        directories: Vec<MemberDirectory>,
     },
     /// It is done.
     Done {
@@ -324,6 +341,45 @@ pub struct MemberProgress {
     pub state: String,
     /// Why, if it failed or does not trust.
     pub detail: String,
+}
+
+/// The newest packages of a member's Director directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberDirectory {
+    /// The member.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// The directory there.
+    pub path: String,
+    /// Its groups that have a package.
+    pub groups: Vec<OfferedGroup>,
+    /// Why nothing is known of it, if so.
+    pub fault: Option<String>,
+}
+
+/// The newest package of one group in a member's Director directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedGroup {
+    /// The group.
+    pub group: String,
+    /// Name of the package's file.
+    pub file: String,
+    /// Its bytes.
+    pub hash: SourceHash,
+    /// Text of the group's `.tli`, if there is one.
+    pub tli: Option<String>,
+}
+
+/// Where a package lies that is loaded from another member's Director directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lies {
+    /// The member.
+    pub node: NodeId,
+    /// Name of the file.
+    pub file: String,
+    /// The bytes that are meant.
+    pub hash: SourceHash,
 }
 
 /// How a load treats the members: part of `Request::Load`.

@@ -222,7 +222,13 @@ pub(crate) fn key_pair() -> &'static (String, String) {
 /// A private key that no node trusts.
 #[must_use]
 pub fn foreign_key() -> String {
-    fresh_pair().0
+    foreign_pair().0
+}
+
+/// The private PEM and the public key of a pair that no node knows.
+#[must_use]
+pub fn foreign_pair() -> (String, String) {
+    fresh_pair()
 }
 
 fn fresh_pair() -> (String, String) {

@@ -29,7 +29,7 @@ mod ledger;
 pub use ledger::{Account, End, Entry};
 
 mod application;
-pub use application::{Application, foreign_key};
+pub use application::{Application, foreign_key, foreign_pair};
 
 mod life;
 pub use life::Life;

@@ -1,6 +1,7 @@
 //! How the operations of a scenario are carried out.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -54,16 +55,21 @@ impl Scene {
 
     /// Loads a version of the application on a node, whatever comes of it.
     pub fn load(&self, on: Node, verb: &str, version: &str) -> Ran {
-        let package = self.build(version);
-        let directory = self.directory(on);
-        let file = format!("{}-{version}.tls", self.group());
-        let tli = format!("{}.tli", self.group());
-        fs::copy(&package, directory.join(&file)).unwrap();
-        fs::copy(package.with_file_name(&tli), directory.join(&tli)).unwrap();
+        let file = self.lay(on, &self.build(version));
         let ran = self.run(on, &format!("{verb} {file}"));
         // A node that starts again loads what the registry says, not what lies about here.
-        let _absent = fs::remove_file(directory.join(&file));
+        let _absent = fs::remove_file(self.directory(on).join(&file));
         ran
+    }
+
+    /// Lays a package and its `.tli` into a node's Director directory; gives the file's name.
+    pub fn lay(&self, on: Node, package: &Path) -> String {
+        let directory = self.directory(on);
+        let tli = format!("{}.tli", self.group());
+        let file = package.file_name().unwrap().to_string_lossy().into_owned();
+        fs::copy(package, directory.join(&file)).unwrap();
+        fs::copy(package.with_file_name(&tli), directory.join(&tli)).unwrap();
+        file
     }
 
     /// Gives a node what it needs to join, as an operator would; it does not start yet.

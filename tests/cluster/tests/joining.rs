@@ -215,6 +215,9 @@ fn one_list_of_leaders_for_all_hosts_makes_one_convention() {
     }
 }
 
+/// Much less than a dial that is not answered takes, and what a loaded machine needs.
+const SOON: Duration = Duration::from_secs(7);
+
 #[test]
 fn a_member_that_only_dials_out_takes_part() {
     let scene = Scene::with(3);
@@ -234,11 +237,29 @@ fn a_member_that_only_dials_out_takes_part() {
         };
         scene.play(&[Op::until(answers, "an actor elsewhere answers")]);
     }
+    scene.phase("what nobody can dial gives a load, and is told things first");
+    let loaded = scene.load(C, "load", "2.0");
+    assert_eq!(loaded.code, Some(0), "{loaded:?}");
+    assert!(loaded.took < SOON, "{loaded:?}");
+    scene.play(&[Op::until(
+        Condition::Answers {
+            on: C,
+            target: "Desk",
+            literal: "'where'",
+            reply: "('2.0', 'c')",
+        },
+        "it runs where the load came from",
+    )]);
+    for from in [A, B] {
+        let asked = scene.run(from, "ask Desk 'where' --timeout 20");
+        assert_eq!(asked.stdout.trim(), "('2.0', 'c')", "{asked:?}");
+        assert!(asked.took < SOON, "{asked:?}");
+    }
     scene.phase("its NAT forgets");
     scene.play(&[Op::Rebind { from: C, to: A }]);
     scene.play(&[Op::until(
         state(A, C, "up"),
         "a rebound member stays a member",
     )]);
-    assert_eq!(scene.ask(C, "Desk", "'where'").unwrap(), "('1.0', 'a')");
+    assert_eq!(scene.ask(C, "Desk", "'where'").unwrap(), "('2.0', 'c')");
 }

@@ -2,34 +2,50 @@
 //! own keys and makes it active.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leader::reconcile::LoadOrder;
 use package::Verified;
-use protocol::control::{ErrorCode, Request, RequestError, Response};
+use protocol::control::{ErrorCode, Lies, Request, RequestError, Response};
 use protocol::{NodeId, SourceHash};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Answer, director, internal, not_done, refused};
 use crate::agent::applications::Verdict;
 use crate::agent::node::Node;
 use crate::authority::AuthorityError;
-use crate::cluster::orders;
+use crate::cluster::packages::{Held, HoldFault};
+use crate::cluster::{directories, orders};
 use crate::store::{Arrived, StoreError};
 
 pub(crate) async fn load(
     node: &Arc<Node>,
-    request: Request,
+    mut request: Request,
     upload: Option<oneshot::Receiver<Result<Arrived, StoreError>>>,
 ) -> Answer {
-    let Some(upload) = upload else {
-        return Err(refused("no package was sent with the request", None));
+    let Request::Load { lies, .. } = &mut request else {
+        return Err(internal("no load"));
     };
-    let arrived = upload
-        .await
-        .map_err(|_closed| internal("the upload was given up"))??;
-    let hash = arrived.hash();
-    let pin = node.pins.pin(hash).await;
-    let answer = carry_out(node, request, arrived).await;
+    let (hash, pin, answer) = match (upload, lies.take()) {
+        (Some(upload), None) => {
+            let arrived = upload
+                .await
+                .map_err(|_closed| internal("the upload was given up"))??;
+            let hash = arrived.hash();
+            let pin = node.pins.pin(hash).await;
+            (hash, pin, carry_out(node, request, arrived).await)
+        }
+        (None, Some(lies)) => {
+            let pin = node.pins.pin(lies.hash).await;
+            (lies.hash, pin, from_member(node, request, &lies).await)
+        }
+        (None, None) => return Err(refused("no package was sent with the request", None)),
+        (Some(_), Some(_)) => {
+            let text = "a package was sent, and the request names another";
+            return Err(refused(text, None));
+        }
+    };
     drop(pin);
     if answer.is_err() {
         node.clear_away(hash).await;
@@ -52,10 +68,43 @@ async fn carry_out(node: &Arc<Node>, request: Request, arrived: Arrived) -> Answ
         keep(&authority, &store, arrived, &shown).map(|notes| (notes, keys))
     });
     let kept = kept.await.map_err(|error| internal(&error.to_string()))?;
-    let (mut notes, keys) = kept?;
+    let (notes, keys) = kept?;
     node.packages.verified(hash, keys);
     consult(node, hash, path).await?;
     tracing::info!(%hash, group, path, by, bytes, "package accepted");
+    give(node, request, hash, notes).await
+}
+
+/// Loads what lies in another member's Director directory: it is pulled from there, and this
+/// node's own keys decide as they do of what is uploaded.
+async fn from_member(node: &Arc<Node>, request: Request, lies: &Lies) -> Answer {
+    let Request::Load {
+        group, path, by, ..
+    } = &request
+    else {
+        return Err(internal("no load"));
+    };
+    let hash = lies.hash;
+    if let Some(reason) = directories::fetch(node, lies).await? {
+        let hint = "put the public key (`*_tls.key`) into the Director directory of this node, \
+                    or take the package away there";
+        return Err(refused(
+            format!("`{path}` is refused: {reason}"),
+            Some(hint),
+        ));
+    }
+    consult(node, hash, path).await?;
+    tracing::info!(%hash, group, path, by, member = %lies.node, "package accepted");
+    give(node, request, hash, Vec::new()).await
+}
+
+/// Has the leader load a package that is held and trusted here.
+async fn give(
+    node: &Arc<Node>,
+    request: Request,
+    hash: SourceHash,
+    mut notes: Vec<String>,
+) -> Answer {
     let answer = orders::give(node, request, Some(hash)).await?;
     let Response::Loaded {
         hash,
@@ -109,19 +158,26 @@ async fn hold_and_load(
         no_wait,
         upwards_only,
         reach,
+        lies: _,
     } = load
     else {
         return Err(internal("no load"));
     };
-    let held = node.hold_package(hash, None, &[origin]).await;
-    let held = held.map_err(|fault| RequestError {
-        code: ErrorCode::Unavailable,
+    let leader = &node.settings.node_name;
+    // Not `Unavailable`: it would be asked for at the next leader, and there is none.
+    let held = hold(node, hash, origin).await.map_err(|fault| RequestError {
+        code: ErrorCode::TimedOut,
         ..refused(
-            format!("the leader could not get `{path}`: {fault}"),
-            Some("`director cluster members` shows who is up; then load it again"),
+            format!(
+                "nothing was loaded: the leader `{leader}` could not get `{path}` from the node \
+                 where it was given: {fault}"
+            ),
+            Some(
+                "the two have to reach each other on their admin ports (UDP), or the leader has \
+                 to be reached from here; then load it again",
+            ),
         )
     })?;
-    let leader = &node.settings.node_name;
     if let Some(reason) = held.distrust {
         let hint = format!(
             "put the public key (`*_tls.key`) into the Director directory of `{leader}`, which \
@@ -152,6 +208,25 @@ async fn hold_and_load(
         notes: loaded.notes,
     })
 }
+
+/// Holds, as the leader, what a member holds; tries on for a while, as links break.
+async fn hold(node: &Node, hash: SourceHash, origin: NodeId) -> Result<Held, HoldFault> {
+    let until = Instant::now() + HOLD_LIMIT;
+    loop {
+        match node.hold_package(hash, None, &[origin]).await {
+            Err(HoldFault::Pull { .. }) if Instant::now() < until => {
+                tokio::time::sleep(HOLD_AGAIN).await;
+            }
+            held => return held,
+        }
+    }
+}
+
+/// How long the leader tries to get a package from where it was given, after which it is told.
+const HOLD_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two such attempts.
+const HOLD_AGAIN: Duration = Duration::from_millis(250);
 
 /// Asks the authority that an application has registered on this node, if there is one: it may
 /// refuse what the node's own keys validate, and never the other way round.

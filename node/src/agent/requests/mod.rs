@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use leader::reconcile::{Director, OrderError, ProposeFailure};
-use protocol::control::{ErrorCode, FailureCode, Request, RequestError, Response, RoleAction};
+use protocol::control::{
+    ClusterRequest, ErrorCode, FailureCode, Request, RequestError, Response, RoleAction,
+};
 use protocol::{NodeId, SourceHash};
 use tokio::sync::oneshot;
 
@@ -194,6 +196,11 @@ pub(crate) async fn for_member(node: &Arc<Node>, request: Request) -> Answer {
         Request::DeadLetters => {
             let (total, kept) = node.router.dead_letters().await;
             Ok(Response::DeadLetters { total, kept })
+        }
+        Request::Cluster(cluster @ (ClusterRequest::Directory | ClusterRequest::Offer { .. })) => {
+            operator::answer_here(node, cluster)
+                .await
+                .map(Response::Cluster)
         }
         other => Err(not_known(&other)),
     }

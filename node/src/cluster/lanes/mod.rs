@@ -2,9 +2,10 @@
 //!
 //! # Protocol
 //! The dialler opens a stream and sends its greeting; the acceptor answers with a stream of its own
-//! and a greeting; from then on batches of whole frames flow on both. Two nodes that dial each
-//! other at the same time keep the connection of the one with the smaller id: the acceptor turns
-//! the other away before anything was sent on it, so that no message is lost to the choice.
+//! and a greeting; from then on batches of whole frames flow on both. Of two nodes that greet each
+//! other at the same time the one with the smaller id turns the other's connection away, before
+//! anything was sent on it, so that no message is lost to the choice. Before its dial has come
+//! through it takes the other's: it may be the one that cannot come through.
 //! A batch goes as one frame; one longer than `PART_BYTES` as an empty frame, its length, parts.
 //! What a lost connection had not handed over waits in the router; it asks for the lane again.
 //! Not here: what flows (`router`), which node an actor is on (`map`).
@@ -16,10 +17,12 @@ use std::time::Duration;
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{Incarnation, NodeId};
 use rand::Rng;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use transport::streams::{FrameReceiver, FrameSender};
 use transport::{Alpn, Connection};
 
+use super::peers::first_of;
 use crate::agent::node::Node;
 use crate::router::Link;
 
@@ -29,6 +32,9 @@ mod pump;
 
 /// How long the other side may take to answer a greeting.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the other side may take to bring a lane up that it was told to dial.
+const CALLED_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a wanted lane is tried before the router is left to ask again.
 const WANT_LIMIT: Duration = Duration::from_secs(30);
@@ -44,21 +50,70 @@ const AGAIN_MAX_MS: u64 = 2_000;
 pub(crate) struct Lanes {
     // Held for look-ups and insertions only.
     lanes: Mutex<BTreeMap<NodeId, Lane>>,
+    settled: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
     /// Somebody here tries to bring it up.
     wanted: bool,
-    /// We have sent our greeting, or are about to dial.
-    dialling: bool,
+    /// Our dial has come through, and our greeting goes out on it.
+    greets: bool,
+    /// Greetings of the other that we answer just now.
+    n_answered: u32,
     up: Option<Connection>,
+}
+
+/// Our greeting on a connection; when it is over, another may be taken.
+#[derive(Debug)]
+struct Greets<'a>(&'a Lanes, NodeId);
+
+impl Drop for Greets<'_> {
+    fn drop(&mut self) {
+        self.0.with(self.1, |lane| lane.greets = false);
+    }
+}
+
+/// The other's greeting that we answer.
+#[derive(Debug)]
+struct Answers<'a>(&'a Lanes, NodeId);
+
+impl Drop for Answers<'_> {
+    fn drop(&mut self) {
+        self.0.with(self.1, |lane| lane.n_answered -= 1);
+    }
 }
 
 impl Lanes {
     fn with<T>(&self, node: NodeId, look: impl FnOnce(&mut Lane) -> T) -> T {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         look(lanes.entry(node).or_default())
+    }
+
+    /// Begins to greet on a connection that we dialled, unless another is taken or there already.
+    fn greet(&self, node: NodeId) -> Option<Greets<'_>> {
+        let begins = self.with(node, |lane| {
+            let begins = lane.up.is_none() && lane.n_answered == 0;
+            lane.greets |= begins;
+            begins
+        });
+        begins.then_some(Greets(self, node))
+    }
+
+    /// Begins to answer a greeting, unless our own is the one to keep.
+    fn answer(&self, node: NodeId, me: NodeId) -> Option<Answers<'_>> {
+        let begins = self.with(node, |lane| {
+            let begins = !(lane.greets && me < node);
+            lane.n_answered += u32::from(begins);
+            begins
+        });
+        begins.then_some(Answers(self, node))
+    }
+
+    /// Waits until there is a lane to a node.
+    async fn up(&self, node: NodeId) {
+        let mut settled = self.settled.subscribe();
+        while self.with(node, |lane| lane.up.is_none()) && settled.changed().await.is_ok() {}
     }
 
     /// Lets the lane to a run of a node go; the one to its next run may be up before this node's
@@ -111,10 +166,7 @@ pub(crate) fn want(node: &Arc<Node>, whom: NodeId) {
         let shutdown = node.shutdown.clone();
         let trying = timeout(WANT_LIMIT, bring_up(&node, whom));
         let _given_up = shutdown.run_until_cancelled(trying).await;
-        node.mutual.lanes.with(whom, |lane| {
-            lane.wanted = false;
-            lane.dialling = false;
-        });
+        node.mutual.lanes.with(whom, |lane| lane.wanted = false);
     });
 }
 
@@ -140,38 +192,43 @@ async fn bring_up(node: &Arc<Node>, whom: NodeId) {
     }
 }
 
-/// Dials, or has the other side dial where this one cannot.
+/// Dials, and has the other side dial when it does not answer soon.
 async fn dial(node: &Arc<Node>, whom: NodeId) -> Result<(), String> {
-    let lanes = &node.mutual.lanes;
+    let (lanes, peers) = (&node.mutual.lanes, &node.membership.peers);
+    let called_back = async {
+        peers.head_start(whom).await;
+        peers.have_dial(whom, Alpn::Lane).await?;
+        // Told to, the other side dials, and `accept` takes it.
+        let up = timeout(CALLED_LIMIT, lanes.up(whom)).await.ok();
+        up.inspect(|()| peers.dial_succeeds(whom, false))
+    };
+    first_of(dial_and_greet(node, whom), called_back, |_| false).await
+}
+
+async fn dial_and_greet(node: &Arc<Node>, whom: NodeId) -> Result<(), String> {
+    let (lanes, peers) = (&node.mutual.lanes, &node.membership.peers);
     let address = node.replica.read(|state| {
         let member = state.members.get(&whom)?;
         Some(member.address.clone()).filter(|address| !address.is_empty())
     });
-    let peers = &node.membership.peers;
-    let dialled = match address {
-        Some(address) => {
-            lanes.with(whom, |lane| lane.dialling = true);
-            let dialled = peers.dial(whom, &address, Alpn::Lane).await;
-            match dialled {
-                Ok(connection) => greet(node, whom, connection).await,
-                Err(fault) => Err(fault.to_string()),
-            }
+    let address = address.ok_or_else(|| "it has no address".to_owned())?;
+    let dialled = peers.dial(whom, &address, Alpn::Lane).await;
+    let connection = dialled.map_err(|fault| fault.to_string())?;
+    peers.dial_succeeds(whom, true);
+    let Some(_greets) = lanes.greet(whom) else {
+        let text = "the other's lane is being taken";
+        connection.close(&Refusal::new(RefusalCode::Busy, text));
+        let up = timeout(GREETING_LIMIT, lanes.up(whom)).await;
+        return up.map_err(|_elapsed| "the other's lane was not taken".to_owned());
+    };
+    let greeted = greet(node, whom, connection.clone()).await;
+    if let Err(reason) = &greeted {
+        connection.close(&Refusal::new(RefusalCode::Busy, reason.as_str()));
+        if lanes.with(whom, |lane| lane.up.is_some()) {
+            return Ok(());
         }
-        None => Err("it has no address".to_owned()),
-    };
-    lanes.with(whom, |lane| lane.dialling = false);
-    let Err(reason) = dialled else {
-        return Ok(());
-    };
-    if lanes.with(whom, |lane| lane.up.is_some()) {
-        return Ok(());
     }
-    // Asked to call back, the other side dials, and `accept` takes it.
-    match peers.connection(whom, Alpn::Lane).await {
-        Ok(connection) if connection.is_dialler() => greet(node, whom, connection).await,
-        Ok(_) => Ok(()),
-        Err(_) => Err(reason),
-    }
+    greeted
 }
 
 /// As the dialler: greets, waits for the other's greeting, and lets the router use the lane.
@@ -200,22 +257,20 @@ async fn accept(node: &Arc<Node>, connection: Connection) {
     };
     let greeting = async {
         let receiver = receive_greeting(&connection).await?;
-        let ours = node
-            .mutual
-            .lanes
-            .with(whom, |lane| lane.dialling && node.id < whom);
-        if ours {
+        let Some(answers) = node.mutual.lanes.answer(whom, node.id) else {
             let text = "two lanes at once: the one of the smaller id is kept";
             connection.close(&Refusal::new(RefusalCode::Busy, text));
             return Err(text.to_owned());
-        }
+        };
         let mut sender = connection.open_one_way().await.map_err(|e| e.to_string())?;
         let sent = sender.send_frame(GREETING).await;
         sent.map_err(|fault| fault.to_string())?;
-        Ok((sender, receiver))
+        Ok((sender, receiver, answers))
     };
     match timeout(GREETING_LIMIT, greeting).await {
-        Ok(Ok((sender, receiver))) => settle(node, whom, connection, sender, receiver),
+        Ok(Ok((sender, receiver, _until_settled))) => {
+            settle(node, whom, connection, sender, receiver);
+        }
         Ok(Err(reason)) => tracing::debug!(node = %whom, reason, "a lane was not taken"),
         Err(_elapsed) => tracing::debug!(node = %whom, "no greeting came on a lane"),
     }
@@ -257,6 +312,10 @@ fn settle(
             "another lane is used from now",
         ));
     }
+    node.mutual
+        .lanes
+        .settled
+        .send_modify(|settled| *settled += 1);
     let link: Link = node.router.link_up(whom, incarnation);
     tracing::debug!(node = %whom, "lane up");
     let (node, tracker) = (Arc::clone(node), node.tasks.clone());

@@ -161,6 +161,7 @@ async fn load_one(
         no_wait: false,
         upwards_only: false,
         reach: Reach::OnDemand,
+        lies: None,
     };
     match load::load(node, request, Some(uploaded)).await? {
         Response::Loaded { .. } => {

@@ -13,6 +13,7 @@ use protocol::registry::{Command, MemberCommand, Outcome};
 
 use crate::agent::node::Node;
 use crate::agent::requests::{internal, not_done, refused};
+use crate::cluster::directories;
 
 mod archive;
 mod backup;
@@ -33,6 +34,9 @@ pub(crate) fn needs_leader(request: &ClusterRequest) -> bool {
     match request {
         ClusterRequest::Status { stale } | ClusterRequest::Members { stale } => !stale,
         ClusterRequest::Events { .. }
+        | ClusterRequest::Directories
+        | ClusterRequest::Directory
+        | ClusterRequest::Offer { .. }
         | ClusterRequest::Leave { .. }
         | ClusterRequest::Backup { .. }
         | ClusterRequest::Restore { .. } => false,
@@ -57,6 +61,9 @@ pub(crate) fn only_looks(request: &ClusterRequest) -> bool {
         | ClusterRequest::Members { .. }
         | ClusterRequest::Tokens
         | ClusterRequest::Explain { .. }
+        | ClusterRequest::Directories
+        | ClusterRequest::Directory
+        | ClusterRequest::Offer { .. }
         | ClusterRequest::Events { .. }
         | ClusterRequest::Progress { .. } => true,
         ClusterRequest::Invite { .. }
@@ -79,6 +86,9 @@ pub(crate) async fn answer_here(node: &Arc<Node>, request: ClusterRequest) -> An
         ClusterRequest::Status { .. } => Ok(status(node)),
         ClusterRequest::Members { .. } => Ok(members(node)),
         ClusterRequest::Events { after, wait_ms } => Ok(events(node, after, wait_ms).await),
+        ClusterRequest::Directories => Ok(directories::others(node).await),
+        ClusterRequest::Directory => Ok(directories::own(node).await),
+        ClusterRequest::Offer { file, hash } => directories::offer(node, &file, hash).await,
         ClusterRequest::Leave { by } => moves::leave(node, by).await,
         ClusterRequest::Backup {
             path,
