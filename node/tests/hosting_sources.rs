@@ -106,7 +106,8 @@ fn what_is_no_python_is_refused_with_the_next_step() {
         state.path(),
         "old",
         "echo 'director-python: {\"executable\": \"/x\", \"version\": [3, 6, 15], \"release\": \
-         [\"final\", 0], \"platform\": \"linux\", \"suffixes\": [], \"base_prefix\": \"/\", \"virtual_env\": null}'",
+         [\"final\", 0], \"platform\": \"linux\", \"suffixes\": [], \"base_prefix\": \"/\", \
+         \"virtual_env\": null}'",
     );
     assert_eq!(
         resolve(&old, state.path()).unwrap_err().to_string(),

@@ -79,7 +79,12 @@ impl Report for List {
     }
 
     fn json(&self) -> Value {
-        json!({ "node": self.node, "groups": self.groups, "index": self.index, "age_ms": self.age_ms })
+        json!({
+            "node": self.node,
+            "groups": self.groups,
+            "index": self.index,
+            "age_ms": self.age_ms,
+        })
     }
 }
 

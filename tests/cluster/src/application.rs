@@ -113,7 +113,8 @@ impl Application {
             "{{'Actors': {{'{group}.main.Desk': {{\n\
              'OnLoad': {{'Role': 'Desk', {message}}},\n\
              'OnDeactivate': {{'Message': ('left', None)}},\n\
-             'OnReactivate': {{'Message': ('back', None)}}{requirements}{further}}}}}{of_group}}}\n",
+             'OnReactivate': {{'Message': ('back', None)}}\
+             {requirements}{further}}}}}{of_group}}}\n",
             group = self.group,
             further = self.further,
             of_group = self.of_group,

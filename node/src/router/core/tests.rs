@@ -11,6 +11,7 @@ use crate::router::moment::Moment;
 mod conservation;
 mod crossing;
 mod far_conservation;
+mod flush;
 mod links;
 mod net;
 mod world;

@@ -90,7 +90,8 @@ fn admit(
     if hello.common_version().is_none() {
         let found = hello.protocol;
         let message = format!(
-            "this node speaks protocol {PROTOCOL_VERSION_OLDEST} to {PROTOCOL_VERSION}, not `{found}`"
+            "this node speaks protocol {PROTOCOL_VERSION_OLDEST} to {PROTOCOL_VERSION}, not \
+             `{found}`"
         );
         let hint = "use the program and the Python package of the node's own version";
         return Err(GreetingError::Refused(message, ErrorCode::Refused, hint));
