@@ -86,7 +86,11 @@ pub(crate) async fn run(node: Arc<Node>) {
     let mut standing = node.membership.registry.standing();
     loop {
         let now = standing.borrow_and_update().clone();
-        node.mutual.note_leader(now.leader.is_some());
+        let another = now
+            .leader
+            .as_ref()
+            .is_some_and(|(leader, _)| *leader != node.id);
+        node.mutual.note_leader(now.leads || another);
         node.mutual.note_lead(now.leads.then_some(now.term));
         if now.leads {
             tracing::info!(term = now.term, "this node leads");

@@ -48,7 +48,9 @@ pub(crate) async fn give(
             Attempt::Answered(answer) => return answer,
             Attempt::Elsewhere(reason) => {
                 let since = *looking_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= LEADER_LIMIT {
+                // Where nobody has led for long already, nobody will in the next seconds.
+                let leaderless = node.mutual.leaderless().map(|since| since.elapsed());
+                if since.elapsed().max(leaderless.unwrap_or_default()) >= LEADER_LIMIT {
                     return Err(match unknown {
                         true => uncertain(&reason),
                         false => leaderless(node, &reason),
