@@ -49,8 +49,8 @@ pub(crate) async fn give(
             Attempt::Elsewhere(reason) => {
                 let since = *looking_since.get_or_insert_with(Instant::now);
                 // Where nobody has led for long already, nobody will in the next seconds.
-                let leaderless = node.mutual.leaderless().map(|since| since.elapsed());
-                if since.elapsed().max(leaderless.unwrap_or_default()) >= LEADER_LIMIT {
+                let in_vain = node.mutual.leaderless().map(|since| since.elapsed());
+                if since.elapsed().max(in_vain.unwrap_or_default()) >= LEADER_LIMIT {
                     return Err(match unknown {
                         true => uncertain(&reason),
                         false => leaderless(node, &reason),
