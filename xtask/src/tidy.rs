@@ -6,6 +6,7 @@
 mod adr;
 mod attributes;
 mod orphans;
+mod promises;
 pub(crate) mod protocol_hash;
 mod readmes;
 mod source;
@@ -34,6 +35,7 @@ pub(crate) fn check(house: &House) -> anyhow::Result<Vec<Finding>> {
     findings.extend(readmes::check(house.root(), &crates(house, &metadata))?);
     findings.extend(adr::check(house.root())?);
     findings.extend(protocol_hash::check(house.root())?);
+    findings.extend(promises::check(house.root(), &sources));
     findings.sort();
     Ok(findings)
 }
@@ -102,6 +104,7 @@ mod tests {
         ("protocol/src/orphan.rs", "//! O.\n#[ignore]\nfn o() {}\n"),
         ("docs/protocol.md", "# P\n"),
         ("docs/adr/0001-one.md", "# One\n"),
+        ("docs/promises.md", "| it holds | `no_such_test_here` |\n"),
     ];
 
     #[test]
@@ -117,6 +120,7 @@ mod tests {
         let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
         let begins = [
             "docs/adr/0001-one.md: not listed",
+            "docs/promises.md:1: no test is called",
             "docs/protocol.md: does not say which state",
             "protocol/README.md: missing",
             "protocol/src/lib.rs: does not show the README",

@@ -185,6 +185,16 @@ impl Sessions {
         (due.collect(), next.min())
     }
 
+    /// How many have missed a heartbeat: those that fall silent together do not end together, for
+    /// each was heard at another moment.
+    fn silent(&self, now: Instant) -> usize {
+        let left = LEASE + MARGIN - 2 * HEARTBEAT;
+        let seen = self.seen();
+        seen.values()
+            .filter(|seen| seen.until <= now + left)
+            .count()
+    }
+
     fn count(&self) -> usize {
         self.seen().len()
     }
@@ -283,17 +293,19 @@ async fn expire(node: &Node, begun: Instant) {
             }
             continue;
         }
-        let at_once = (sessions.count() / MASS_PART).max(1);
-        if due.len() > at_once {
-            let detail = format!("{} of {} leases are over", due.len(), sessions.count());
+        let count = sessions.count();
+        let at_once = (count / MASS_PART).max(1);
+        let silent = sessions.silent(Instant::now());
+        if silent > at_once {
+            let detail = format!("{silent} of {count} members are silent");
             node.membership
                 .audit
-                .note("many members lost", "leases", &detail);
+                .note("many members silent", "leases", &detail);
         }
         for (member, incarnation) in due.iter().take(at_once).copied() {
             lose(node, member, incarnation).await;
         }
-        if due.len() > at_once {
+        if silent > at_once {
             tokio::time::sleep(MASS_PAUSE).await;
         }
     }
@@ -557,7 +569,7 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// serves without a session (`lease::FORMER_LEADER`), and long enough to find the new one.
 const FORMER_LEADER_BACK: Duration = Duration::from_millis(3_500);
 
-/// More than this part of the leases over at once: lost slowly.
+/// More than this part of the members silent: lost slowly.
 const MASS_PART: usize = 5;
 
 /// Between two portions of a mass expiry.
@@ -619,6 +631,25 @@ mod tests {
         assert_eq!(sessions.hear(node, run, Report::default()), Heard::Over);
         assert!(!sessions.grant(node, run, Some(&|| 0)));
         assert!(sessions.grant(node, Incarnation(8), Some(&|| 0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_fall_silent_together_are_seen_together_when_the_first_is_due() {
+        let sessions = Sessions::default();
+        for node in 1..=10 {
+            assert!(sessions.grant(NodeId(node), Incarnation(1), Some(&|| 0)));
+            tokio::time::advance(HEARTBEAT / 10).await;
+        }
+        assert_eq!(sessions.silent(Instant::now()), 0);
+        // Those from the seventh on go on; the others were heard at moments of their own.
+        tokio::time::advance(HEARTBEAT).await;
+        for node in 7..=10 {
+            let heard = sessions.hear(NodeId(node), Incarnation(1), Report::default());
+            assert_eq!(heard, Heard::Renewed);
+        }
+        tokio::time::advance(LEASE + MARGIN - 2 * HEARTBEAT).await;
+        let (due, _) = sessions.due(Instant::now());
+        assert_eq!((due.len(), sessions.silent(Instant::now())), (1, 6));
     }
 
     #[tokio::test(start_paused = true)]

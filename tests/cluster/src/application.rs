@@ -168,6 +168,7 @@ class Desk(ActorTypeDispatcher):
         super().__init__()
         self.journal = None
         self.exited = 0
+        self.members = []
         live('init')
 
     def receiveMsg_tuple(self, message, sender):
@@ -179,9 +180,9 @@ class Desk(ActorTypeDispatcher):
                 self.wakeupAfter(datetime.timedelta(milliseconds=20))
         elif word in ('left', 'back'):
             live(word)
-        elif word == 'busy':
-            live(word)
-            self.send(sender, (word, VERSION, NODE))
+        elif word == 'watch':
+            self.notifyOnSystemRegistrationChanges(True)
+            self.send(sender, word)
         elif word == 'order':
             if self.journal:
                 with open(self.journal, 'a', encoding='utf-8') as file:
@@ -202,6 +203,12 @@ class Desk(ActorTypeDispatcher):
             self.send(sender, (VERSION, NODE))
         elif message == 'exited':
             self.send(sender, self.exited)
+        elif message == 'members':
+            self.send(sender, self.members)
+
+    def receiveMsg_ActorSystemConventionUpdate(self, message, sender):
+        color = (message.remoteCapabilities or {}).get('color')
+        self.members.append((color, message.remoteAdded))
 
     def receiveMsg_WakeupMessage(self, message, sender):
         write('tick')

@@ -12,7 +12,7 @@ use crate::scene::Scene;
 /// One moment in the life of an actor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
-    /// `init`, `loaded` (OnLoad), `left` (OnDeactivate), `back` (OnReactivate), `tick`, `busy`,
+    /// `init`, `loaded` (OnLoad), `left` (OnDeactivate), `back` (OnReactivate), `tick`,
     /// `exit`; with `at-` before it while the gate of that event is closed.
     pub event: String,
     /// The version of its source.

@@ -197,6 +197,14 @@ impl Scene {
         ran
     }
 
+    /// Runs a command that never ends by itself, for a while; gives what it wrote.
+    pub fn watch(&self, on: Node, line: &str, duration: Duration) -> Ran {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let ran = self.run_words(on, &words, duration);
+        self.timeline.tell(format!("{}: {}", ran.line, ran.shown()));
+        ran
+    }
+
     /// Runs a command that succeeds and gives its document.
     ///
     /// # Panics

@@ -197,3 +197,39 @@ fn a_rollback_holds_for_all_members_and_after_a_change_of_leaders() {
         scene.play(&[Op::until(answers(on, "'1.0'"), "what was left stays left")]);
     }
 }
+
+#[test]
+fn many_members_lost_at_once_are_lost_slowly_and_that_is_shown() {
+    let scene = Scene::convention(6);
+    scene.play(&[Op::load(A, "1.0")]);
+    let leader = scene.leader();
+    let status = scene.json(leader, "cluster status");
+    let voters = status["voters"].to_string();
+    let is_voter = |node: &Node| voters.contains(&format!("\"{node}\""));
+    // None of the voters: nobody is elected, and all leases began long ago.
+    let lost: Vec<_> = scene.nodes().filter(|node| !is_voter(node)).collect();
+    scene.play(&[Op::KillAll(lost.clone())]);
+    scene.play(&[Op::until(
+        Condition::Told {
+            on: leader,
+            texts: vec!["many members silent", "3 of 5 members are silent"],
+        },
+        "a mass expiry is shown",
+    )]);
+    for member in lost {
+        scene.play(&[Op::until(
+            Condition::State {
+                on: leader,
+                member,
+                state: "lost",
+            },
+            "all of them are lost",
+        )]);
+    }
+    let events = scene.json(leader, "cluster events");
+    let events = events["events"].as_array().unwrap().iter();
+    let lost = events.filter(|event| event["what"] == "member lost");
+    let stamps: Vec<_> = lost.map(|event| event["stamp"].as_u64().unwrap()).collect();
+    let apart = stamps.windows(2).all(|pair| pair[1] - pair[0] >= 900);
+    assert!(stamps.len() == 3 && apart, "{stamps:?}");
+}

@@ -196,3 +196,46 @@ fn members_that_fit_are_explained_as_such_though_they_hold_no_package_yet() {
         assert_eq!(member["eligible"], true, "{explained:#}");
     }
 }
+
+#[test]
+fn events_are_followed_and_members_that_come_and_go_are_told_to_who_asked() {
+    let scene = Scene::with(3);
+    scene.write(B, "othercaps.cfg", "{'color': 'blue'}\n");
+    scene.write(C, "othercaps.cfg", "{'color': 'red'}\n");
+    scene.play(&[Op::Start(A), Op::load(A, "1.0")]);
+    assert_eq!(scene.ask(A, "Desk", "('watch', None)").unwrap(), "'watch'");
+    let members = |reply| Condition::Answers {
+        on: A,
+        target: "Desk",
+        literal: "'members'",
+        reply,
+    };
+    let followed = std::thread::scope(|scope| {
+        let line = "cluster events --follow";
+        let following = scope.spawn(|| scene.watch(A, line, Duration::from_secs(8)));
+        scene.play(&[
+            Op::Join { node: B, at: A },
+            Op::Join { node: C, at: A },
+            Op::until(members("[('blue', True), ('red', True)]"), "they have come"),
+            Op::Kill(C),
+        ]);
+        following.join().unwrap()
+    });
+    // What was before, and what came while it was followed.
+    for text in [
+        "switched",
+        "token issued",
+        "member joined",
+        "member started",
+    ] {
+        assert!(followed.stdout.contains(text), "no {text}: {followed:?}");
+    }
+    scene.play(&[
+        Op::until(
+            members("[('blue', True), ('red', True), ('red', False)]"),
+            "one is lost",
+        ),
+        Op::run(B, "cluster leave"),
+        Op::until(members("('red', False), ('blue', False)]"), "one has left"),
+    ]);
+}
