@@ -38,7 +38,7 @@ fn interpreters() -> BTreeMap<(u32, u32), PathBuf> {
     found
 }
 
-/// The version of an interpreter that runs and that Director knows; a shim without one behind it is none.
+/// The version of an interpreter that runs and that Director knows; a shim without one is none.
 fn version(path: &Path) -> Option<(u32, u32)> {
     let asks = "import sys; print(*sys.version_info[:2])";
     let asked = path
