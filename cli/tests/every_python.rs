@@ -38,9 +38,9 @@ fn interpreters() -> BTreeMap<(u32, u32), PathBuf> {
     found
 }
 
-/// The version of an interpreter that runs and is one of ours; a shim without a version is none.
+/// The version of an interpreter that runs and that Director knows; a shim without one is none.
 fn version(path: &Path) -> Option<(u32, u32)> {
-    let asks = "import ssl, sys; print(*sys.version_info[:2])";
+    let asks = "import sys; print(*sys.version_info[:2])";
     let asked = path
         .exists()
         .then(|| Command::new(path).args(["-c", asks]).output());

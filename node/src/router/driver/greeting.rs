@@ -88,11 +88,9 @@ fn admit(
     hello: &Hello,
 ) -> Result<Admitted, GreetingError> {
     if hello.common_version().is_none() {
-        let found = hello.protocol;
-        let message = format!(
-            "this node speaks protocol {PROTOCOL_VERSION_OLDEST} to {PROTOCOL_VERSION}, not \
-             `{found}`"
-        );
+        let (own, found) = (PROTOCOL_VERSION, hello.protocol);
+        let before = PROTOCOL_VERSION_OLDEST;
+        let message = format!("this node speaks protocol {before} to {own}, not `{found}`");
         let hint = "use the program and the Python package of the node's own version";
         return Err(GreetingError::Refused(message, ErrorCode::Refused, hint));
     }
