@@ -52,6 +52,10 @@ impl Hosts {
     pub(crate) fn set_link(&self, node: Node, is_up: bool) {
         let state = if is_up { "up" } else { "down" };
         ip(&["-n", &self.name(node), "link", "set", "eth0", state]).expect("a link of ours");
+        if is_up {
+            // It went with the link.
+            self.route(node).expect("a route of ours");
+        }
     }
 
     /// Plugs all cables in.
@@ -77,7 +81,14 @@ impl Hosts {
             "-n", &switch, "link", "set", &port, "master", "switch", "up",
         ])?;
         ip(&["-n", &name, "addr", "add", &address, "dev", "eth0"])?;
-        ip(&["-n", &name, "link", "set", "eth0", "up"])
+        ip(&["-n", &name, "link", "set", "eth0", "up"])?;
+        self.route(node)
+    }
+
+    /// A way out, as hosts have: by it a founder finds the address that others reach it at.
+    fn route(&self, node: Node) -> Result<(), String> {
+        let words = ["route", "replace", "default", "dev", "eth0"];
+        ip(&[&["-n", self.name(node).as_str()][..], &words].concat())
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn drain(node: &Node, who: &str, on: bool, by: String) -> Answe
 }
 
 /// A member may be a voter from now on, or no longer.
-pub(super) async fn may_vote(node: &Node, who: &str, may_vote: bool) -> Answered {
+pub(super) async fn may_vote(node: &Arc<Node>, who: &str, may_vote: bool) -> Answered {
     let (member, known) = find(node, who)?;
     let describe = MemberCommand::Describe {
         node: member,
@@ -103,7 +103,10 @@ pub(super) async fn may_vote(node: &Node, who: &str, may_vote: bool) -> Answered
     };
     commit(node, describe).await?;
     if member == node.id && !may_vote {
-        leadership::hand_over(node).await;
+        // Beside the answer: once the lead is lost, nobody gives any.
+        let handing = Arc::clone(node);
+        node.tasks
+            .spawn(async move { leadership::hand_over(&handing).await });
     }
     let told = if may_vote {
         "may be a voter: it becomes one when the convention needs one and it holds everything"

@@ -210,34 +210,6 @@ async fn a_forged_certificate_opens_nothing_and_is_in_the_audit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_convention_opens_nothing_and_is_in_the_audit() {
-    let ours = Host::found("ours").await;
-    let identity = ours.path().join("state/identity");
-    let read = |name: &str| std::fs::read_to_string(identity.join(name)).unwrap();
-    // The same authority, as after a copied `state/` folder: the convention's id alone differs.
-    let convention = ConventionId([9; 16]);
-    let authority = Authority::from_pem(convention, &read("ca.key"), &read("ca.crt")).unwrap();
-    let key = NodeKey::generate().unwrap();
-    let issued = authority.issue(&key.request().unwrap(), NodeId(5), stamp());
-    let current = ours.node.membership.credentials.current().unwrap();
-    let trusted = current.trusted().to_vec();
-    let credentials = Credentials::new(&key, &issued.unwrap(), trusted).unwrap();
-    let foreigner = Endpoint::bind(
-        "127.0.0.1:0".parse().unwrap(),
-        Arc::new(CredentialsCell::new(credentials)),
-        Arc::new(|_node, _convention, _alpn| Ok(())),
-        Settings::new(About::default()),
-    )
-    .unwrap();
-    let remote = ours.address().parse().unwrap();
-    for alpn in [Alpn::Convention, Alpn::Lane, Alpn::Bulk] {
-        foreigner.dial(remote, None, alpn).await.unwrap_err();
-    }
-    ours.until_audit("foreign certificate: 127.0.0.1").await;
-    ours.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_older_protocol_is_refused_and_is_in_the_audit() {
     let ours = Host::found("ours").await;
     let remote = ours.address().parse().unwrap();
