@@ -303,6 +303,40 @@ def test_of_two_log_processes_of_a_node_one_serves_and_the_other_takes_its_place
     assert second.wait(20) is not None and not os.path.exists(given["socket"])
 
 
+def test_what_is_dropped_counts_for_what_it_stands_for(tmp_path):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "a.sock"))
+    listener.listen(1)
+    handler = log_source.LogHandler(str(tmp_path / "a.sock"), None)
+    text = "x" * (60 << 10)
+    sent = 0
+    while not handler.dropped:
+        handler.pass_on({"msg": text})
+        sent += 1
+    handler.pass_on({"msg": text, "n_dropped": 40})
+    assert handler.dropped == 41
+    # Whoever read them dies: what was on the way is counted as well, each once.
+    taken = listener.accept()[0]
+    size = len(log_source._framed({"msg": text}))
+    arrived = len(taken.recv(3 * size, socket.MSG_WAITALL)) // size
+    taken.close()
+    listener.close()
+    handler.pass_on({"msg": "last"})
+    limit = time.monotonic() + 20
+    while True:
+        with handler.lock:
+            kept = sum(worth for _left, worth in handler._frames)
+            lost = handler.dropped + kept
+        # Some more lay in the socket.
+        gone = sent + len(["last"]) + 40 - lost
+        if gone in range(arrived, arrived + 12):
+            break
+        assert time.monotonic() < limit, (sent, lost)
+        time.sleep(0.02)
+    handler.close()
+    assert arrived == 3
+
+
 def test_a_configuration_that_cannot_be_used_is_told(tmp_path, capfd, logging_node):
     logs(
         logging_node({"version": 1, "handlers": {"x": {"class": "no.such.Handler"}}}),

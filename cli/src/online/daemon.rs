@@ -11,16 +11,20 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
-use node::agent::{Agent, Options};
+use node::agent::{Agent, Options, Warning};
 use node::directory::{Directory, NodeRecord, Settings};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log::InternalLog;
 use super::session::Online;
+use super::warnings::Warnings;
 use crate::commands::Context;
 use crate::progress::Progress;
 use crate::{Exit, Failure};
@@ -209,13 +213,15 @@ impl Daemon {
             self.settings.internal_log_bytes_max,
         );
         let log = log.map_err(|cause| Failure::new(Exit::Failed, cause))?;
-        let filter = filter();
+        let (layer, warnings) = Warnings::new();
         tracing_subscriber::fmt()
             .with_ansi(false)
-            .with_env_filter(filter)
+            .with_env_filter(filter())
             .with_writer(Mutex::new(log))
+            .finish()
+            .with(layer)
             .init();
-        let outcome = self.run(|record| tell(&Word::Ready(record.clone())));
+        let outcome = self.run(warnings, |record| tell(&Word::Ready(record.clone())));
         if let Err(failure) = &outcome {
             tracing::error!(%failure, "node not started");
             let (message, hint) = failure.parts();
@@ -226,15 +232,22 @@ impl Daemon {
 
     /// Runs it in the foreground, its log on stderr; `ready` is told when commands are served.
     pub(crate) fn run_foreground(self, ready: impl FnOnce(&NodeRecord)) -> Result<(), Failure> {
+        let (layer, warnings) = Warnings::new();
         tracing_subscriber::fmt()
             .with_ansi(std::io::stderr().is_terminal())
             .with_env_filter(filter())
             .with_writer(std::io::stderr)
+            .finish()
+            .with(layer)
             .init();
-        self.run(ready)
+        self.run(warnings, ready)
     }
 
-    fn run(self, ready: impl FnOnce(&NodeRecord)) -> Result<(), Failure> {
+    fn run(
+        self,
+        warnings: Receiver<Warning>,
+        ready: impl FnOnce(&NodeRecord),
+    ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -245,6 +258,7 @@ impl Daemon {
             directory: self.directory,
             python_hint: python.map(PathBuf::from),
             found: self.found,
+            warnings: Some(warnings),
         };
         let served = runtime.block_on(async {
             let shutdown = CancellationToken::new();

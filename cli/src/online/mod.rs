@@ -12,6 +12,7 @@ mod daemon;
 pub(crate) use daemon::{Daemon, Started, start, start_or_found};
 
 mod log;
+mod warnings;
 
 mod load;
 pub(crate) use load::{LoadOrder, Loaded};

@@ -34,7 +34,7 @@ use crate::cluster::identity::{Identity, IdentityError, draw};
 use crate::cluster::membership::{Membership, TakeUpFault};
 use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
-use crate::cluster::warnings::{self, Warnings};
+use crate::cluster::warnings::{self, Warning, Warnings};
 use crate::cluster::{lanes, leadership, same_user, session, start};
 use crate::directory::{
     Directory, NodeRecord, Settings, SettingsError, log_socket_path, relay_socket_path,
@@ -53,6 +53,8 @@ pub struct Options {
     pub python_hint: Option<PathBuf>,
     /// Found a convention even where `convleader.cfg` lists other nodes.
     pub found: bool,
+    /// The program's own warnings, for the leader's log.
+    pub warnings: Option<mpsc::Receiver<Warning>>,
 }
 
 /// A running node.
@@ -268,6 +270,9 @@ impl Agent {
         });
         node.tasks
             .spawn(warnings::collect(Arc::clone(&node), relay));
+        if let Some(own) = options.warnings {
+            node.tasks.spawn(warnings::own(Arc::clone(&node), own));
+        }
         let agent = Self {
             node,
             router,

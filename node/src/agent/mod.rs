@@ -13,6 +13,7 @@ mod director_actor;
 pub use boot::{Agent, Options, StartError};
 
 pub use crate::cluster::identity::IdentityError;
+pub use crate::cluster::warnings::Warning;
 
 pub(crate) mod node;
 pub use node::Patience;

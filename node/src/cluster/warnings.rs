@@ -1,9 +1,10 @@
 //! Warnings of this node's actors on their way to the leader's log, and others' warnings here.
 //!
 //! The log process, or where there is none each actor, writes records of level WARNING and above
-//! to a socket of the node as well. They wait here, bounded and counted, until the leader has them;
-//! what this node writes into its own log needs no way. Whoever leads has them written into its own
-//! log, by its own configuration, with the sender's name as `nodeName`.
+//! to a socket of the node as well; the node's own warnings come from its program. They wait here,
+//! bounded and counted, until the leader has them; what a leader writes into its own logs needs no
+//! way. Whoever leads has them written: those of actors by its own logging configuration, with the
+//! sender's name as `nodeName`, those of nodes into its own log.
 //! Not here: the log process (`python/thespian/system/log_process.py`).
 //!
 //! # Format
@@ -21,7 +22,7 @@ use protocol::wire::{Refusal, RefusalCode};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::peers::PeerFault;
@@ -48,6 +49,19 @@ struct Waiting {
     dropped: u64,
 }
 
+/// An event of a node's own program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Whether a person must act.
+    pub is_error: bool,
+    /// Where it comes from.
+    pub target: String,
+    /// What happened.
+    pub text: String,
+    /// How many before it were dropped.
+    pub missed: u64,
+}
+
 impl Warnings {
     /// Of a node whose log process, if there is one, listens at `log`.
     pub(crate) fn new(log: Option<PathBuf>) -> Self {
@@ -63,7 +77,7 @@ impl Warnings {
     fn keep(&self, record: Vec<u8>) {
         let mut waiting = self.waiting();
         if waiting.bytes + record.len() > WARNINGS_WAITING_BYTES_MAX {
-            waiting.dropped += 1;
+            waiting.dropped += worth(&record);
         } else {
             waiting.bytes += record.len();
             waiting.records.push_back(record);
@@ -72,8 +86,8 @@ impl Warnings {
         self.more.notify_one();
     }
 
-    fn count_lost(&self) {
-        self.waiting().dropped += 1;
+    fn count_lost(&self, number: u64) {
+        self.waiting().dropped += number;
         self.more.notify_one();
     }
 
@@ -174,7 +188,7 @@ async fn read(node: Arc<Node>, mut stream: UnixStream) {
             if copied.is_err() {
                 return;
             }
-            node.for_leader.count_lost();
+            node.for_leader.count_lost(1);
             continue;
         }
         let mut record = vec![0; length];
@@ -184,6 +198,36 @@ async fn read(node: Arc<Node>, mut stream: UnixStream) {
         if !node.membership.leads() {
             node.for_leader.keep(record);
         }
+    }
+}
+
+/// Takes the warnings of the node's own program, until shutdown.
+pub(crate) async fn own(node: Arc<Node>, mut warnings: mpsc::Receiver<Warning>) {
+    while let Some(Some(warning)) = node.shutdown.run_until_cancelled(warnings.recv()).await {
+        if node.membership.leads() {
+            continue;
+        }
+        if warning.missed > 0 {
+            node.for_leader.count_lost(warning.missed);
+        }
+        let record = warning.record().to_string().into_bytes();
+        if record.len() > WARNING_BYTES_MAX {
+            node.for_leader.count_lost(1);
+        } else {
+            node.for_leader.keep(record);
+        }
+    }
+}
+
+impl Warning {
+    fn record(&self) -> Value {
+        let level = WARNING_LEVEL + i64::from(self.is_error) * 10;
+        serde_json::json!({
+            OF_NODE: true,
+            "name": self.target,
+            "levelno": level,
+            "msg": self.text,
+        })
     }
 }
 
@@ -230,15 +274,18 @@ pub(super) async fn answer(
     let members = &node.membership.registry;
     let name = members.read(|state| state.members.get(&from).map(|it| it.name.clone()));
     let name = name.unwrap_or_else(|| from.to_string());
+    let of_node = |record: &Value| record.get(OF_NODE) == Some(&Value::Bool(true));
     let records = readable(&name, records, dropped);
+    let (nodes, actors): (Vec<_>, Vec<_>) = records.into_iter().partition(of_node);
     let taken = match &node.for_leader.log {
-        Some(path) => node.for_leader.log(path, &records).await,
+        Some(path) => actors.is_empty() || node.for_leader.log(path, &actors).await,
         None => {
-            records.iter().for_each(note);
+            actors.iter().for_each(note);
             true
         }
     };
     if taken {
+        nodes.iter().for_each(note);
         return Ok(PeerResponse::Done);
     }
     let text = format!(
@@ -263,6 +310,13 @@ fn readable(name: &str, records: &[Vec<u8>], dropped: u64) -> Vec<Value> {
         Value::Object(record)
     });
     marked.collect()
+}
+
+/// For how many a record stands: one that tells of dropped ones stands for them.
+fn worth(record: &[u8]) -> u64 {
+    let read = serde_json::from_slice::<Map<String, Value>>(record).ok();
+    let told = read.and_then(|record| record.get("n_dropped")?.as_u64());
+    told.unwrap_or(1)
 }
 
 fn lost_record(count: u64) -> Map<String, Value> {
@@ -297,6 +351,9 @@ fn note(record: &Value) {
     }
 }
 
+/// Marks a record of a node's own program.
+const OF_NODE: &str = "ofNode";
+
 /// Python's number for it.
 const WARNING_LEVEL: i64 = 30;
 
@@ -329,6 +386,13 @@ mod tests {
             warnings.sent(records.len(), dropped);
         }
         assert_eq!(taken, fit);
+        for text in [r#"{"n_dropped": 40}"#, "{}"] {
+            let mut told = vec![b' '; WARNINGS_WAITING_BYTES_MAX + 1];
+            told.splice(..text.len(), text.bytes());
+            warnings.keep(told);
+        }
+        assert_eq!(warnings.next(), Some((Vec::new(), 41)));
+        warnings.sent(0, 41);
         warnings.keep(b"{}".to_vec());
         assert_eq!(warnings.next(), Some((vec![b"{}".to_vec()], 0)));
     }

@@ -83,6 +83,7 @@ impl Host {
             directory: Directory::at(folder),
             python_hint: None,
             found: false,
+            warnings: None,
         };
         let agent = Agent::start_with(options, patience).await.unwrap();
         let record = agent.record();

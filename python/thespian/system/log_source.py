@@ -7,6 +7,7 @@ the node as well, for the leader's log.
 Not here: what becomes of records (``log_process``).
 """
 
+import collections
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import struct
 import sys
 import threading
 import time
-from typing import Any, Dict, Optional
+from typing import Any, Deque, Dict, List, Optional
 
 PLAN_VARIABLE = "DIRECTOR_LOG_PLAN"
 LENGTH = struct.Struct("<I")
@@ -108,6 +109,8 @@ class LogHandler(logging.Handler):
         self._pid = os.getpid()
         self._sock: Optional[socket.socket] = None
         self._pending = bytearray()
+        # What is left to send of each record in it, and for how many it stands.
+        self._frames: Deque[List[int]] = collections.deque()
         self._thread: Optional[threading.Thread] = None
         self.dropped = 0
 
@@ -121,13 +124,14 @@ class LogHandler(logging.Handler):
     def pass_on(self, document: Dict[str, Any]) -> None:
         """Does the same with a record that was sent to this process."""
         with self._locked():
-            self._put(_framed(document))
+            # One that tells of dropped records stands for them.
+            self._put(_framed(document), int(document.get("n_dropped", 1)))
 
-    def _put(self, frame: bytes) -> None:
+    def _put(self, frame: bytes, worth: int = 1) -> None:
         if self._pid != os.getpid():
             # A process that the actor's own code forked: the parent's bytes are not its.
             self._begin_anew()
-        self._keep(frame)
+        self._keep(frame, worth)
         if not self._flush() and self._thread is None:
             self._thread = threading.Thread(target=self._flush_late, daemon=True)
             self._thread.start()
@@ -148,14 +152,21 @@ class LogHandler(logging.Handler):
             document.setdefault("actorAddress", self._actor)
         return _framed(document)
 
-    def _keep(self, frame: bytes) -> None:
+    def _keep(self, frame: bytes, worth: int) -> None:
         if len(self._pending) + len(frame) > PENDING_BYTES_MAX:
-            self.dropped += 1
+            self.dropped += worth
             return
+        self._tell_dropped()
+        self._append(frame, worth)
+
+    def _tell_dropped(self) -> None:
         if self.dropped:
             told, self.dropped = self.dropped, 0
-            self._pending += self._frame(_dropped(told))
+            self._append(self._frame(_dropped(told)), told)
+
+    def _append(self, frame: bytes, worth: int) -> None:
         self._pending += frame
+        self._frames.append([len(frame), worth])
 
     def _flush(self) -> bool:
         """Writes what the socket takes; whether that was all."""
@@ -171,10 +182,21 @@ class LogHandler(logging.Handler):
                 self._sock.close()
                 self._sock = None
                 self._pending.clear()
-                self.dropped += 1
+                self.dropped += sum(worth for _left, worth in self._frames)
+                self._frames.clear()
                 return False
             del self._pending[:sent]
+            self._sent(sent)
         return not self._pending
+
+    def _sent(self, count: int) -> None:
+        while count:
+            first = self._frames[0]
+            step = min(count, first[0])
+            first[0] -= step
+            count -= step
+            if not first[0]:
+                self._frames.popleft()
 
     def _flush_late(self) -> None:
         patience = CONNECT_AGAIN_S
@@ -200,9 +222,8 @@ class LogHandler(logging.Handler):
         limit = time.monotonic() + CLOSE_LIMIT_S
         while self._pid == os.getpid() and (self._pending or self.dropped):
             with self._locked():
-                if self.dropped and not self._pending:
-                    told, self.dropped = self.dropped, 0
-                    self._pending += self._frame(_dropped(told))
+                if not self._pending:
+                    self._tell_dropped()
                 if self._flush() or time.monotonic() >= limit:
                     break
             time.sleep(0.005)
@@ -219,9 +240,11 @@ def _framed(document: Dict[str, Any]) -> bytes:
 
 def _dropped(count: int) -> logging.LogRecord:
     text = "%d records were dropped: they came faster than they are written"
-    return logging.LogRecord(
+    record = logging.LogRecord(
         "thespian.log", logging.WARNING, __file__, 0, text, (count,), None, "emit"
     )
+    record.n_dropped = count
+    return record
 
 
 def _connect(path: str) -> Optional[socket.socket]:

@@ -192,6 +192,10 @@ class Desk(ActorTypeDispatcher):
             # A child elsewhere when `value` requires it; it answers who asked.
             child = self.createActor('GROUP.main.Clerk', value)
             self.send(child, {'for': sender})
+        elif word == 'print':
+            for number in range(value):
+                print('printed', number)
+            self.send(sender, 'printed')
         elif word == 'log':
             for level, text, times in value:
                 for number in range(times):

@@ -97,6 +97,19 @@ fn the_leaders_log_has_the_warnings_of_all_and_nothing_else_of_others() {
     ];
     assert_eq!(told, wanted);
 
+    scene.phase("what a node itself has to say is in the leader's own log");
+    let told = scene.ask(B, "Desk", "('print', 3000)");
+    assert!(matches!(told.as_deref(), Ok("'printed'")), "{told:?}");
+    scene.until("lines were dropped, and the leader knows", PATIENCE, || {
+        // How many is told with the next line after a second.
+        let _more = scene.ask(B, "Desk", "('print', 1)");
+        let log = scene.log(A);
+        let told = |line: &str| line.contains("lines were dropped") && line.contains("node=\"b\"");
+        let found = log.lines().any(told);
+        let end = || log.lines().rev().take(5).collect::<Vec<_>>().join("\n");
+        found.then_some(()).ok_or_else(end)
+    });
+
     scene.phase("another leads; what happened while nobody did arrives as well");
     scene.play(&[Op::Kill(A)]);
     for (node, records) in [

@@ -64,6 +64,7 @@ impl Host {
             directory: Directory::at(folder.path()),
             python_hint: None,
             found: false,
+            warnings: None,
         };
         let agent = Agent::start(options).await.unwrap();
         let node = Arc::clone(agent.node());
