@@ -24,6 +24,7 @@ pub(crate) use standing::Standing;
 pub(crate) mod admission;
 pub(crate) mod audit;
 pub(crate) mod join;
+mod listener;
 pub(crate) mod operator;
 pub(crate) mod recover;
 mod renew;
