@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use leader::{CallFault, Config, Consensus, Identity, Peers, RaftId, Start, Voter};
+use leader::{CallFault, Config, Consensus, Identity, Peers, RaftId, Sender, Start, Voter};
 use protocol::registry::{Command, MemberCommand};
 use protocol::{ConventionId, Incarnation, NodeId, Stamp};
 use tokio::time::{sleep, timeout};
@@ -18,9 +18,9 @@ const ROUNDS: u64 = 30;
 
 const CONVENTION: ConventionId = ConventionId([1; 16]);
 
-/// Reaches every consensus that was put in.
-#[derive(Clone, Default)]
-struct Hub(Arc<Mutex<BTreeMap<NodeId, Weak<Consensus>>>>);
+/// Reaches every consensus that was put in, as this node.
+#[derive(Clone)]
+struct Hub(Arc<Mutex<BTreeMap<NodeId, Weak<Consensus>>>>, NodeId);
 
 impl Hub {
     fn reach(&self, node: NodeId) -> Option<Arc<Consensus>> {
@@ -38,7 +38,11 @@ impl Peers for Hub {
     ) -> Result<Vec<u8>, CallFault> {
         let reached = self.reach(voter.node);
         let consensus = reached.ok_or_else(|| CallFault::Unreachable(voter.clone()))?;
-        let answer = consensus.answer(&message).await;
+        let sender = Sender {
+            node: self.1,
+            is_trusted: true,
+        };
+        let answer = consensus.answer(sender, &message).await;
         answer.map_err(|fault| CallFault::Refused(fault.to_string()))
     }
 }
@@ -49,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .nth(1)
         .map_or_else(env::temp_dir, PathBuf::from);
     let folder = tempfile::tempdir_in(folder)?;
-    let hub = Hub::default();
+    let hub = Hub(Arc::default(), NodeId::default());
     let mut open = BTreeMap::new();
     for raft in 1..=3 {
         let consensus = start(&hub, folder.path(), raft, true).await?;
@@ -114,7 +118,11 @@ async fn start(
         (true, _) => Start::Join(joins),
     };
     let path = folder.join(format!("{raft}.redb"));
-    let consensus = Consensus::open(Config::single(path, start, voter(raft)), hub.clone()).await?;
+    let consensus = Consensus::open(
+        Config::single(path, start, voter(raft)),
+        Hub(Arc::clone(&hub.0), voter(raft).node),
+    )
+    .await?;
     let consensus = Arc::new(consensus);
     let mut plugged = hub.0.lock().unwrap_or_else(PoisonError::into_inner);
     plugged.insert(NodeId(raft), Arc::downgrade(&consensus));

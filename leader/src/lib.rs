@@ -5,7 +5,8 @@ pub mod raft;
 pub use raft::{
     AnswerFault, AppliedEntry, CallFault, ChangeError, Config, Consensus, FatalError,
     FileOpenError, Identity, Index, OpenError, Peers, ProposeError, RaftId, ReadError, Recovered,
-    RestoreError, Standing, Start, Timing, Unavailable, Unconnected, Voter, found_from, recover,
+    RestoreError, Sender, Standing, Start, Timing, Unavailable, Unconnected, Voter, found_from,
+    recover,
 };
 
 pub mod reconcile;

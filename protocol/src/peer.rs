@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::{ActorFailure, Origin, PreparedClass};
 use crate::definition::{GroupDefinition, OnLostLease};
 use crate::id::{ActorId, Incarnation, NodeId, RolloutId, SlotId, SourceHash};
-use crate::registry::{Command, Outcome, State};
+use crate::registry::{Command, KeyDigest, Outcome, State};
 use crate::wire::{JoinRequest, JoinResponse, RenewRequest, RenewResponse, Shape};
 
 /// A request of one node to another.
@@ -88,6 +88,15 @@ pub enum PeerRequest {
         /// How many more were dropped since the last ones.
         dropped: u64,
     },
+    /// Prove that you hold the key of the convention's authority, as voters do.
+    Vouch,
+    /// Is this node a member with this key, as far as you know?
+    Knows {
+        /// The node.
+        node: NodeId,
+        /// The key.
+        key: KeyDigest,
+    },
 }
 
 /// Kind of a connection between two members, apart from joining.
@@ -143,6 +152,16 @@ pub enum PeerResponse {
     Renewed(RenewResponse),
     /// The joiner is a member.
     Joined(JoinResponse),
+    /// What the authority says of the answerer.
+    Vouched {
+        /// Its certificate for the answerer's key, and those above it (X.509, DER).
+        chain: Vec<Vec<u8>>,
+    },
+    /// Whether the node is a member with that key.
+    Known {
+        /// As far as the answerer knows.
+        is_member: bool,
+    },
 }
 
 /// What a joiner wishes to be, as the document of a `JoinRequest`.

@@ -177,6 +177,8 @@ refusal_codes! {
     NotLeader = 19;
     /// The request was begun, and whether it was carried out is not known.
     Unknown = 20;
+    /// The certificate names a member that was admitted with another key.
+    OtherKey = 21;
 }
 
 /// What comes back for a request: the response, or why there is none.

@@ -283,7 +283,7 @@ impl Established {
     /// Asks the owner; a joiner has no name yet, its request is judged as a whole.
     pub(crate) fn authorised(&self) -> Result<(), Refusal> {
         match &self.peer {
-            Some(peer) => (self.authorise)(peer.node, peer.convention, self.alpn),
+            Some(peer) => (self.authorise)(peer, self.alpn),
             None => Ok(()),
         }
     }

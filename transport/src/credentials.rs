@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use protocol::wire::JoinResponse;
 use protocol::{ConventionId, NodeId, Stamp};
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::crypto;
@@ -122,6 +123,21 @@ impl Credentials {
         let root = verify::pinned_issuer(certificate.chain(), Some(authority), now)
             .map_err(|source| CredentialsFault::Authority { authority, source })?;
         Ok((Self::new(key, &certificate, vec![root])?, certificate))
+    }
+
+    /// Checks that `peer` holds the authority's key: a chain that it got from
+    /// [`Authority::vouch`](crate::identity::Authority::vouch).
+    ///
+    /// # Errors
+    /// [`PeerFault`](crate::PeerFault).
+    pub fn check_voucher(
+        &self,
+        chain: Vec<Vec<u8>>,
+        peer: &PeerIdentity,
+        now: Stamp,
+    ) -> Result<(), verify::PeerFault> {
+        let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
+        verify::check_voucher(&chain, peer, &self.roots, now)
     }
 
     /// Who the node is.

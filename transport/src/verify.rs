@@ -21,7 +21,7 @@ use rustls::{
 
 use crate::crypto;
 use crate::identity::{
-    CaCertificate, CertificateFault, KeyHash, NodeCertificate, PeerIdentity, Validity,
+    CaCertificate, CertificateFault, KeyHash, NodeCertificate, PeerIdentity, Validity, names_voter,
 };
 
 /// Why the other end's certificate is not accepted.
@@ -71,6 +71,12 @@ pub enum PeerFault {
         /// What the token says.
         pinned: KeyHash,
     },
+    /// It does not prove that it holds the authority's key.
+    #[error("node `{node}` does not prove that it votes")]
+    NoVoter {
+        /// The peer.
+        node: NodeId,
+    },
     /// The peer shows no authority at the end of its chain.
     #[error("the peer shows no certificate of its authority")]
     NoAuthority,
@@ -92,8 +98,27 @@ pub(crate) enum Accepts {
     Pinned(Option<KeyHash>),
 }
 
-/// Where a check notes why it said no.
-pub(crate) type Note = Arc<OnceLock<PeerFault>>;
+/// Where a check notes why it said no, and whom a dialler met.
+pub(crate) type Note = Arc<Notes>;
+
+/// What the checks of one handshake came to.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    fault: OnceLock<PeerFault>,
+    met: OnceLock<NodeId>,
+}
+
+impl Notes {
+    /// Why the other's certificate was not accepted.
+    pub(crate) fn fault(&self) -> Option<&PeerFault> {
+        self.fault.get()
+    }
+
+    /// Who answered: its certificate holds, and it has proven to have the key in it.
+    pub(crate) fn met(&self) -> Option<NodeId> {
+        self.met.get().copied()
+    }
+}
 
 /// The dialler's check.
 #[derive(Debug)]
@@ -166,7 +191,12 @@ impl ServerCertVerifier for DiallerCheck {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        signature_holds(message, cert, dss)
+        let held = signature_holds(message, cert, dss)?;
+        // A joiner meets a stranger, who may name itself as it likes.
+        if let (Accepts::Members { .. }, Ok(met)) = (&self.accepts, PeerIdentity::read(cert)) {
+            let _first = self.note.met.set(met.node);
+        }
+        Ok(held)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -275,6 +305,22 @@ pub(crate) fn pinned_issuer(
     Ok(issuer)
 }
 
+/// Checks a voucher: the authority itself says that this peer holds its key, as voters do.
+pub(crate) fn check_voucher(
+    chain: &[CertificateDer<'static>],
+    peer: &PeerIdentity,
+    roots: &RootCertStore,
+    now: Stamp,
+) -> Result<(), PeerFault> {
+    let no_voter = || PeerFault::NoVoter { node: peer.node };
+    let (leaf, above) = chain.split_first().ok_or_else(no_voter)?;
+    if !names_voter(leaf, peer)? {
+        return Err(no_voter());
+    }
+    let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
+    check_server_chain(leaf, above, roots, now).map_err(|cause| fault_of(&cause, peer))
+}
+
 /// The authorities as rustls wants them.
 pub(crate) fn roots_of(trusted: &[CaCertificate]) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
@@ -348,7 +394,7 @@ fn noted(note: &Note, fault: PeerFault) -> Error {
         _ => CertificateError::ApplicationVerificationFailure,
     };
     // The first reason stands; a handshake asks once.
-    let _first = note.set(fault);
+    let _first = note.fault.set(fault);
     Error::InvalidCertificate(alert)
 }
 

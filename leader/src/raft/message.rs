@@ -18,7 +18,7 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use protocol::registry::REGISTRY_VERSION;
-use protocol::{CodecError, ConventionId};
+use protocol::{CodecError, ConventionId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::error::FatalError;
@@ -62,12 +62,38 @@ pub enum AnswerFault {
         /// Raft id of the message.
         wanted: RaftId,
     },
+    /// It speaks for a raft id that is another node's, or for a lead or candidacy of another.
+    #[error("node `{node}` speaks for raft id {claimed}, which is not its own")]
+    NotItsOwn {
+        /// Who sent it.
+        node: NodeId,
+        /// The raft id that it speaks for.
+        claimed: RaftId,
+    },
+    /// Nothing here says that the sender votes, and nobody vouches for it.
+    #[error("node `{node}` is no voter that this one knows of")]
+    Stranger {
+        /// Who sent it.
+        node: NodeId,
+        /// The raft id that it claims.
+        claimed: RaftId,
+    },
     /// Its bytes cannot be read, perhaps because of their version.
     #[error("the message cannot be read")]
     Codec(#[from] CodecError),
     /// Consensus on this node has stopped.
     #[error(transparent)]
     Stopped(#[from] FatalError),
+}
+
+/// Who sent a message, as the connection proves that it came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// The node.
+    pub node: NodeId,
+    /// Whether something else than the log here says that it votes: a voter that was away, or is
+    /// to become one, hears of the others' changes from those that it does not know.
+    pub is_trusted: bool,
 }
 
 /// What one voter asks of another.

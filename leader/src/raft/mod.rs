@@ -43,7 +43,7 @@ mod peers;
 pub use peers::{CallFault, Peers, Unconnected};
 
 mod message;
-pub use message::{AnswerFault, MESSAGE_VERSION};
+pub use message::{AnswerFault, MESSAGE_VERSION, Sender};
 
 mod answer;
 

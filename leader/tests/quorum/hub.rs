@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use leader::{CallFault, Config, Consensus, Identity, Peers, RaftId, Start, Voter};
+use leader::{CallFault, Config, Consensus, Identity, Peers, RaftId, Sender, Start, Voter};
 use protocol::registry::{Command, KeyDigest, MemberCommand};
 use protocol::{ConventionId, NodeId, Stamp};
 use tempfile::TempDir;
@@ -34,6 +34,7 @@ struct Lines {
     plugged: BTreeMap<String, Weak<Consensus>>,
     faults: BTreeMap<(String, String), Fault>,
     refusals: BTreeMap<(String, String), String>,
+    senders: BTreeMap<String, Sender>,
 }
 
 #[derive(Clone, Default)]
@@ -44,6 +45,7 @@ pub(crate) struct Hub(Arc<Mutex<Lines>>);
 pub(crate) struct Plug {
     hub: Hub,
     from: String,
+    sender: Sender,
 }
 
 impl Hub {
@@ -80,6 +82,16 @@ impl Hub {
         found.unwrap()
     }
 
+    /// What the hub says from now on of who sends what comes from `raft`.
+    pub(crate) fn say(&self, raft: u64, sender: Sender) {
+        let mut lines = self.0.lock().unwrap();
+        lines.senders.insert(address(raft), sender);
+    }
+
+    fn sender(&self, from: &str) -> Option<Sender> {
+        self.0.lock().unwrap().senders.get(from).copied()
+    }
+
     fn reach(&self, address: &str) -> Option<Arc<Consensus>> {
         self.0.lock().unwrap().plugged.get(address)?.upgrade()
     }
@@ -103,9 +115,10 @@ impl Peers for Plug {
             None => {}
         }
         let consensus = self.hub.reach(to).ok_or_else(unreachable)?;
-        let mut answer = consensus.answer(&message).await;
+        let sender = self.hub.sender(&self.from).unwrap_or(self.sender);
+        let mut answer = consensus.answer(sender, &message).await;
         for _ in 1..times {
-            answer = consensus.answer(&message).await;
+            answer = consensus.answer(sender, &message).await;
         }
         drop(consensus);
         match self.hub.fault(to, &self.from) {
@@ -179,6 +192,10 @@ impl Group {
         Plug {
             hub: self.hub.clone(),
             from: address(raft),
+            sender: Sender {
+                node: voter(raft).node,
+                is_trusted: true,
+            },
         }
     }
 

@@ -17,3 +17,5 @@ mod members;
 mod restart;
 
 mod storm;
+
+mod trust;

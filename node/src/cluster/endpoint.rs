@@ -1,17 +1,21 @@
 //! The node's UDP port: bound on the admin port, and who may do what on it.
 //!
-//! Every connection and stream passes `gate`. Where this node leads, its registry says who is a
-//! member; elsewhere a certificate of the convention is enough unless the node is known to be
-//! removed, for a copy of the registry may be older than the certificate.
+//! Every connection and stream passes `gate`. A member is let in with the key that it was admitted
+//! with and no other: a former voter may have kept the authority's key and make certificates.
+//! Where this node leads, its registry says who is a member; elsewhere a copy of the registry may
+//! be older than a certificate, so a node that it does not know may ask who leads, and has to wait
+//! for the rest until it does.
 //! Not here: what is asked on a connection (`serve`), joining (`admission`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use protocol::registry::{FEATURE_LEVEL, State};
+use protocol::registry::{FEATURE_LEVEL, KeyDigest, State};
 use protocol::wire::{About, Refusal, RefusalCode};
-use protocol::{ConventionId, Incarnation, NodeId};
+use protocol::{Incarnation, NodeId};
 use transport::endpoint::{Authorise, BindFault, Rejected, RejectedBy};
+use transport::identity::PeerIdentity;
 use transport::{Alpn, Closed, Connection, CredentialsCell, Endpoint, PeerFault, Settings};
 
 use super::membership::Membership;
@@ -47,33 +51,70 @@ pub(crate) fn bind(
 
 /// Asked for every connection and every stream.
 fn gate(registry: Arc<RegistryHandle>) -> Arc<Authorise> {
-    Arc::new(move |node, convention, _alpn| {
+    Arc::new(move |peer, _alpn| {
         let leads = registry.standing().borrow().leads;
-        registry.read(|state| admit(state, leads, node, convention))
+        registry.read(|state| admit(state, leads, peer))
     })
 }
 
-fn admit(
-    state: &State,
-    leads: bool,
-    node: NodeId,
-    convention: ConventionId,
-) -> Result<(), Refusal> {
-    if state.convention.is_some_and(|ours| ours != convention) {
+fn admit(state: &State, leads: bool, peer: &PeerIdentity) -> Result<(), Refusal> {
+    let node = peer.node;
+    if state.convention.is_some_and(|ours| ours != peer.convention) {
         let text = format!("node `{node}` is of another convention");
         return Err(Refusal::new(RefusalCode::ForeignConvention, text));
     }
     if let Some(removal) = state.roll.removed.get(&node) {
         return Err(removed(&removal.name, removal.left));
     }
-    if leads && !state.members.contains_key(&node) {
-        let text = format!(
-            "node `{node}` is no member of this convention; move its `state/` folder away and \
-             join it anew"
-        );
-        return Err(Refusal::new(RefusalCode::UnknownNode, text));
+    match state.members.get(&node) {
+        None if leads => Err(unknown(node)),
+        // Zeros: the founder, before anybody else was a member.
+        Some(member) if !is_key_of(member.admission.key, peer) => {
+            let text = format!(
+                "the certificate names `{}` (node `{node}`), which was admitted with another key; \
+                 whoever made it holds the key of the convention's authority",
+                member.name
+            );
+            Err(Refusal::new(RefusalCode::OtherKey, text))
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn is_key_of(admitted: KeyDigest, peer: &PeerIdentity) -> bool {
+    admitted == KeyDigest::default() || admitted.0 == peer.key.0
+}
+
+fn unknown(node: NodeId) -> Refusal {
+    let text = format!(
+        "node `{node}` is no member of this convention, as far as is known here; if it never was \
+         one, move its `state/` folder away and join it anew"
+    );
+    Refusal::new(RefusalCode::UnknownNode, text)
+}
+
+/// Waits a moment until the registry here knows the node as a member: it may have been admitted
+/// just now.
+///
+/// # Errors
+/// [`Refusal`]: it still does not.
+pub(super) async fn known(membership: &Membership, node: NodeId) -> Result<(), Refusal> {
+    let mut applied = membership.registry.applied();
+    let knows = || {
+        membership
+            .registry
+            .read(|state| state.members.contains_key(&node))
+    };
+    let waiting = async {
+        loop {
+            applied.borrow_and_update();
+            if knows() || applied.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    let _news = tokio::time::timeout(KNOWN_LIMIT, waiting).await;
+    if knows() { Ok(()) } else { Err(unknown(node)) }
 }
 
 /// What a former member is told.
@@ -107,6 +148,14 @@ pub(crate) async fn serve(node: Arc<Node>, connection: Connection) {
     if connection.alpn() == Alpn::Join {
         return admission::serve(&node, connection).await;
     }
+    let Some(peer) = connection.peer().map(|peer| peer.node) else {
+        return;
+    };
+    if connection.alpn() != Alpn::Convention
+        && let Err(refusal) = known(&membership, peer).await
+    {
+        return connection.close(&refusal);
+    }
     membership.peers.add(&connection);
     match connection.alpn() {
         Alpn::Convention => serve::requests(&node, &connection).await,
@@ -118,7 +167,7 @@ pub(crate) async fn serve(node: Arc<Node>, connection: Connection) {
     if let Closed::Refused(refusal) = connection.closed().await
         && refusal.code == RefusalCode::Removed
     {
-        membership.registry.note_removed(&refusal.text);
+        membership.peers.told_of_removal(peer, &refusal.text);
     }
 }
 
@@ -158,6 +207,7 @@ fn turned_away(membership: &Membership, rejected: &Rejected) {
         RejectedBy::Refusal(refusal) => match refusal.code {
             RefusalCode::Removed => "removed member refused",
             RefusalCode::ForeignConvention => "foreign certificate",
+            RefusalCode::OtherKey => "certificate with the key of another",
             RefusalCode::VersionTooOld | RefusalCode::VersionTooNew => "protocol refused",
             RefusalCode::CertificateExpired => return,
             _ => "connection refused",
@@ -174,10 +224,14 @@ fn turned_away(membership: &Membership, rejected: &Rejected) {
     membership.audit.note(what, &subject, &told);
 }
 
+/// How long the news that a node was admitted may take to get here.
+const KNOWN_LIMIT: Duration = Duration::from_secs(3);
+
 #[cfg(test)]
 mod tests {
-    use protocol::Stamp;
-    use protocol::registry::Removal;
+    use protocol::registry::{Admission, Member, MemberState, Removal};
+    use protocol::{ConventionId, Stamp};
+    use transport::identity::{KeyHash, Validity};
 
     use super::*;
 
@@ -196,10 +250,55 @@ mod tests {
         state
     }
 
+    fn peer(node: u64, convention: u8, key: u8) -> PeerIdentity {
+        let always = Validity {
+            not_before: Stamp(0),
+            not_after: Stamp(u64::MAX),
+        };
+        PeerIdentity {
+            node: NodeId(node),
+            convention: ConventionId([convention; 16]),
+            key: KeyHash([key; 32]),
+            validity: always,
+        }
+    }
+
     fn code(leads: bool, node: u64, convention: u8) -> Option<RefusalCode> {
-        let convention = ConventionId([convention; 16]);
-        let admitted = admit(&state(), leads, NodeId(node), convention);
+        let admitted = admit(&state(), leads, &peer(node, convention, 3));
         admitted.err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_member_comes_in_with_its_own_key_and_no_other() {
+        let mut state = state();
+        let mut member = Member {
+            name: "b".to_owned(),
+            address: String::new(),
+            incarnation: Incarnation(1),
+            capabilities: String::new(),
+            state: MemberState::Up,
+            since: Stamp(0),
+            admission: Admission {
+                key: KeyDigest([3; 32]),
+                ..Admission::default()
+            },
+        };
+        state.members.insert(NodeId(7), member.clone());
+        for leads in [true, false] {
+            let code = |key| {
+                admit(&state, leads, &peer(7, 1, key))
+                    .err()
+                    .map(|it| it.code)
+            };
+            assert_eq!(code(3), None);
+            assert_eq!(code(4), Some(RefusalCode::OtherKey));
+        }
+        member.admission.key = KeyDigest::default();
+        state.members.insert(NodeId(7), member);
+        assert!(
+            admit(&state, true, &peer(7, 1, 4)).is_ok(),
+            "a founder of old"
+        );
     }
 
     #[test]

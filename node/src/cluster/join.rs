@@ -18,7 +18,7 @@ use transport::token::JoinToken;
 
 use super::membership::Membership;
 use super::peers::{resolve, told};
-use super::{reachable, same_user};
+use super::{listener, reachable, same_user};
 use crate::agent::node::{Node, stamp};
 
 /// What a joiner shows.
@@ -91,7 +91,10 @@ async fn once(node: &Arc<Node>) -> Result<(), Refused> {
             let mut asked = ask(membership, remote, &proof).await;
             if matches!(proof, Proof::SameUser(_)) && asked.as_ref().is_err_and(|(_, told)| *told) {
                 // A convention of Director directories lets its operator decide.
-                asked = ask(membership, remote, &Proof::Approval).await;
+                asked = match listener::other_user_at(remote) {
+                    Some(user) => Err((wait(of_another(remote, user)), true)),
+                    None => ask(membership, remote, &Proof::Approval).await,
+                };
             }
             match asked {
                 Ok(()) => return Ok(()),
@@ -160,6 +163,16 @@ async fn ask(
         Err(fault) => return Err(broken(format!("`{remote}`: {}", told(&fault)))),
     };
     let known: Result<JoinedTo, _> = decode(JoinedTo::NAME, JoinedTo::VERSION, &response.document);
+    if let Proof::SameUser(secret) = proof {
+        let own = membership.identity().key().hash();
+        let shown = known.as_ref().map_or(&[][..], |known| &known.proof);
+        if !same_user::is_convention(secret, authority, own, shown) {
+            return Err(broken(format!(
+                "`{remote}` lets this node in and does not prove that it runs as this user: \
+                 another user's program may have taken the port; not joined"
+            )));
+        }
+    }
     let credentials = membership
         .identity()
         .joined(&response, authority, stamp())
@@ -200,6 +213,13 @@ fn request(
         document: encode(JoinWishes::NAME, JoinWishes::VERSION, &wishes)
             .map_err(|error| error.to_string())?,
     })
+}
+
+fn of_another(remote: std::net::SocketAddr, user: u32) -> String {
+    format!(
+        "`{remote}` belongs to user {user} of this host and does not prove to be this user's: \
+         not joined; give it another port, or run the node in a Director directory with a token"
+    )
 }
 
 fn not_reached(remote: std::net::SocketAddr, fault: &DialFault) -> (Refused, bool) {

@@ -40,6 +40,9 @@ pub(crate) struct Membership {
     pub(crate) sessions: Sessions,
     /// Who waits to be let in, while this node leads.
     pub(crate) admission: Admission,
+    /// The leader with which this node has a session, also where it is a voter that the leader
+    /// sends nothing any more.
+    pub(crate) session_with: watch::Sender<Option<NodeId>>,
     /// How often this run came back after it had counted as lost.
     pub(crate) returned: watch::Sender<u64>,
     /// Last index that the router has, roles included.
@@ -138,6 +141,7 @@ impl Membership {
             lease: Lease::default(),
             sessions: Sessions::default(),
             admission: Admission::default(),
+            session_with: watch::Sender::new(None),
             returned: watch::Sender::new(0),
             bound: watch::Sender::new(0),
             serves: watch::Sender::new(false),

@@ -1,8 +1,9 @@
 //! One of many: what this node does as a member of its convention.
 //!
 //! Read in this order: `membership` (what all share), `start` (taking part), `identity`, `endpoint`
-//! (the port and who passes), `peers` (asking others), `serve` (being asked), `registry` and
-//! `standing` (what this node knows), `join`, `admission`, `session` and `sessions` with `lease`;
+//! (the port and who passes), `peers` (asking others), `serve` (being asked), `vouching` and
+//! `removal` (whose word counts), `registry` and `standing` (what this node knows), `join`,
+//! `admission`, `session` and `sessions` with `lease`;
 //! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
 //! `packages` with `distribution` and `holdings`, `lanes`, `creation`, `warnings`; `mutual` is what
 //! these keep.
@@ -14,8 +15,10 @@ pub(crate) mod endpoint;
 pub(crate) mod identity;
 pub(crate) mod peers;
 pub(crate) mod reachable;
+mod removal;
 pub(crate) mod serve;
 mod voter_calls;
+mod vouching;
 
 pub(crate) mod registry;
 pub(crate) mod standing;
@@ -24,6 +27,7 @@ pub(crate) use standing::Standing;
 pub(crate) mod admission;
 pub(crate) mod audit;
 pub(crate) mod join;
+mod listener;
 pub(crate) mod operator;
 pub(crate) mod recover;
 mod renew;

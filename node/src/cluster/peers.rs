@@ -21,9 +21,13 @@ use transport::streams::AskFault;
 use transport::{Alpn, Connection, Endpoint};
 
 use super::registry::RegistryHandle;
+use super::removal::Rumours;
+use super::vouching::Vouched;
 
 mod called_back;
 pub(crate) use called_back::first_of;
+
+mod proving;
 
 /// The other members of the convention; clones are the same.
 #[derive(Debug, Clone)]
@@ -50,6 +54,8 @@ struct Inner {
     dialled: mpsc::UnboundedSender<Connection>,
     // Who led as far as this node's last session knew. Held for a look only.
     given_up: Mutex<Option<NodeId>>,
+    vouched: Vouched,
+    rumours: Rumours,
 }
 
 /// Who dials a member first; others wait for what comes of it.
@@ -100,6 +106,8 @@ impl Peers {
             dialling: Mutex::default(),
             dialled,
             given_up: Mutex::default(),
+            vouched: Vouched::default(),
+            rumours: Rumours::default(),
         };
         (Self(Arc::new(inner)), to_serve)
     }
@@ -241,7 +249,8 @@ impl Peers {
         "another node leads by now".to_owned()
     }
 
-    /// Who leads, by what this node knows, else by asking around.
+    /// Who leads, by what this node knows, else by asking around; one that was named has proven
+    /// that it may.
     pub(crate) async fn leader(&self, within: Duration) -> Option<(NodeId, String)> {
         let mut standing = self.0.registry.standing();
         let heard = async {
@@ -251,7 +260,7 @@ impl Peers {
         tokio::select! {
             biased;
             Some(known) = heard => Some(known),
-            looked = timeout(within.min(LOOK_AROUND), self.look_around()) => looked.ok()?,
+            looked = timeout(within.min(LOOK_AROUND + PROVE), self.look_around()) => looked.ok()?,
         }
     }
 
@@ -268,12 +277,16 @@ impl Peers {
             let peers = self.clone();
             asking.spawn(async move {
                 let answer = peers.ask(node, &PeerRequest::Leader, LOOK_AROUND).await;
-                peers.named(answer.ok()?)
+                let named = peers.named(answer.ok()?)?;
+                peers.proven(named).await
             });
         }
         for hint in lock(&self.0.hints).clone() {
             let peers = self.clone();
-            asking.spawn(async move { peers.ask_stranger(&hint).await });
+            asking.spawn(async move {
+                let named = peers.ask_stranger(&hint).await?;
+                peers.proven(named).await
+            });
         }
         let given_up = *lock(&self.0.given_up);
         let (begun, mut last) = (Instant::now(), None);
@@ -410,7 +423,7 @@ impl Peers {
         &self.0.address
     }
 
-    async fn ask_on(
+    pub(super) async fn ask_on(
         &self,
         connection: &Connection,
         request: &PeerRequest,
@@ -459,22 +472,14 @@ impl Peers {
         Err(fault)
     }
 
-    fn members(&self) -> Vec<NodeId> {
+    /// Some members that may be asked.
+    pub(super) fn members(&self) -> Vec<NodeId> {
         let me = self.0.me;
         self.0.registry.read(|state| {
             let others = state.members.iter().filter(|(node, _)| **node != me);
             let reached = others.filter(|(_, member)| !member.address.is_empty());
             reached.map(|(node, _)| *node).take(ASKED_MAX).collect()
         })
-    }
-
-    /// Others know of our removal before we do.
-    pub(super) fn note_removal(&self, fault: &DialFault) {
-        if let DialFault::Refused { refusal, .. } = fault
-            && refusal.code == RefusalCode::Removed
-        {
-            self.0.registry.note_removed(&refusal.text);
-        }
     }
 }
 
@@ -561,6 +566,9 @@ const BETTER: Duration = Duration::from_millis(800);
 
 /// How long asking around may take.
 const LOOK_AROUND: Duration = Duration::from_secs(3);
+
+/// How long whoever was named may take to be reached and to prove that it may lead.
+const PROVE: Duration = Duration::from_secs(2);
 
 /// How long a name may take to be resolved.
 const RESOLVE: Duration = Duration::from_secs(3);

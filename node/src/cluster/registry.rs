@@ -156,16 +156,39 @@ impl RegistryHandle {
     }
 
     /// A follower takes the leader's registry over; what was done offline is forgotten.
-    pub(super) fn take_over(&self, state: State, index: u64) {
+    ///
+    /// # Errors
+    /// Why not: it is another convention's, or an older one than this node has seen, though the
+    /// convention was not recovered since.
+    pub(super) fn take_over(&self, state: State, index: u64) -> Result<(), String> {
         let part = self
             .consensus
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         if part.is_some() {
-            return;
+            return Ok(());
         }
+        self.is_step_ahead(&state, index)?;
         self.replace(state, index);
         self.back();
+        Ok(())
+    }
+
+    fn is_step_ahead(&self, state: &State, index: u64) -> Result<(), String> {
+        let followed = self.followed();
+        let ours = followed.registry.state();
+        if ours.convention.is_some() && ours.convention != state.convention {
+            return Err("the leader's registry is another convention's".to_owned());
+        }
+        let recovered = state.roll.recoveries > ours.roll.recoveries;
+        if index < followed.index && !recovered && !self.is_offline() {
+            return Err(format!(
+                "the leader's registry ends at {index}, this node's at {}: was an old copy of its \
+                 `state/` brought back? Stop it and run `director cluster recover` there",
+                followed.index
+            ));
+        }
+        Ok(())
     }
 
     /// A voter's convention is there again; what was done offline is forgotten.
@@ -279,13 +302,17 @@ impl RegistryHandle {
         });
     }
 
-    /// Remembers the term of a step or welcome; `false` if a newer one is known.
+    /// Remembers the term of a step or welcome; `false` if a newer one is known, or it is so far
+    /// ahead that no elections can have led there: it would shut every later leader out.
     pub(crate) fn admits_term(&self, term: u64) -> bool {
         let mut admitted = true;
         self.standing.send_if_modified(|standing| {
-            admitted = term >= standing.term;
-            let newer = term > standing.term;
-            standing.term = standing.term.max(term);
+            let latest = standing.term.saturating_add(TERM_LEAP);
+            admitted = (standing.term..=latest).contains(&term);
+            let newer = admitted && term > standing.term;
+            if newer {
+                standing.term = term;
+            }
             newer
         });
         admitted
@@ -481,6 +508,9 @@ impl Replica for RegistryHandle {
         Replica::confirm(&*consensus).await
     }
 }
+
+/// How far a term may be ahead of the last one known here: more elections than there can be.
+const TERM_LEAP: u64 = 1 << 32;
 
 /// How long a command may look for a leader.
 const PROPOSE_LIMIT: Duration = Duration::from_secs(10);

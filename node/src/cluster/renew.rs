@@ -107,8 +107,8 @@ async fn by_join(membership: &Membership, request: &RenewRequest) -> Result<Rene
             match connection.ask::<_, RenewResponse>(request, ASK_LIMIT).await {
                 Ok(response) => return Ok(response),
                 Err(AskFault::Refused(refusal)) => {
-                    if refusal.code == RefusalCode::Removed {
-                        membership.registry.note_removed(&refusal.text);
+                    if let (RefusalCode::Removed, Some(by)) = (refusal.code, connection.peer()) {
+                        membership.peers.told_of_removal(by.node, &refusal.text);
                     }
                     reason = refusal.text;
                 }

@@ -47,6 +47,18 @@ pub(super) fn conventions(secret: &TokenSecret, authority: KeyHash, joiner: KeyH
     proof(b"director user is in", secret, authority, joiner)
 }
 
+/// Whether the convention has proven to a joiner with this key that it knows the secret.
+pub(super) fn is_convention(
+    secret: &TokenSecret,
+    authority: KeyHash,
+    joiner: KeyHash,
+    shown: &[u8],
+) -> bool {
+    let wanted = SecretHash(conventions(secret, authority, joiner));
+    // Compared in the same time for all.
+    <[u8; 32]>::try_from(shown).is_ok_and(|shown| wanted == SecretHash(shown))
+}
+
 /// What a member shows that sends code of its user's programs: it knows the secret, and means this
 /// authority and this request.
 pub(super) fn senders(secret: &TokenSecret, authority: KeyHash, request: [u8; 32]) -> [u8; 32] {

@@ -1,6 +1,7 @@
 //! What other members ask of this node: each request on a stream of its own.
 //!
-//! Whoever asks was admitted by `endpoint::gate`; what each may ask is said here, arm by arm.
+//! Whoever asks was admitted by `endpoint::gate`; what each may ask is said here, arm by arm. Steps
+//! are the leader's, and the voters' messages the voters'.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,9 @@ use transport::identity::PeerIdentity;
 use transport::streams::BiStream;
 
 use super::peers::{PeerFault, alpn_of};
-use super::{admission, creation, lanes, orders, sessions, steps, voters, warnings};
+use super::{
+    admission, creation, endpoint, lanes, orders, sessions, steps, voters, vouching, warnings,
+};
 use crate::agent::node::{Node, stamp};
 
 /// Serves the streams of a `convention/1` connection until it ends.
@@ -45,7 +48,12 @@ async fn one(node: Arc<Node>, peer: PeerIdentity, mut stream: BiStream) {
         }
         Err(_elapsed) => return,
     };
+    if let Err(refusal) = may_ask(&node, from, &request).await {
+        let _gone = stream.answer::<PeerResponse>(Err(refusal)).await;
+        return;
+    }
     let outcome = match request {
+        PeerRequest::Raft { message } => voters::answer(&node, &peer, &message).await,
         PeerRequest::Session(open) => return sessions::serve(&node, from, open, stream).await,
         PeerRequest::Renew(request) => {
             admission::renew(&node, from, peer.key, &request).map(PeerResponse::Renewed)
@@ -98,7 +106,6 @@ pub(crate) async fn answer(
             });
             Ok(PeerResponse::Done)
         }
-        PeerRequest::Raft { message } => voters::answer(node, &message).await,
         PeerRequest::Join { request, from: at } => {
             must_lead(node)?;
             let admitted = admission::admit(node, &request, &at).await;
@@ -109,7 +116,7 @@ pub(crate) async fn answer(
         }
         PeerRequest::Control { request } => orders::control(node, &request).await,
         PeerRequest::Step { term, step } => {
-            may_lead(node, from)?;
+            leads_this_node(node, from)?;
             steps::execute(node, from, term, step).await
         }
         PeerRequest::Warnings { records, dropped } => {
@@ -117,26 +124,42 @@ pub(crate) async fn answer(
         }
         PeerRequest::Create(creation) => creation::answer(node, from, creation).await,
         PeerRequest::Locate { actor } => Ok(lanes::map::answer(node, actor)),
-        PeerRequest::Session(_) | PeerRequest::Renew(_) => {
+        PeerRequest::Vouch => vouching::vouch(node),
+        PeerRequest::Knows { node: whom, key } => Ok(vouching::knows(node, whom, key)),
+        PeerRequest::Session(_) | PeerRequest::Renew(_) | PeerRequest::Raft { .. } => {
             let text = "that is asked on a stream of its own kind";
             Err(Refusal::new(RefusalCode::BadRequest, text))
         }
     }
 }
 
-/// Refuses steps of a member that cannot lead.
-fn may_lead(node: &Node, from: NodeId) -> Result<(), Refusal> {
-    let registry = &node.membership.registry;
-    let may = registry.read(|state| {
-        let member = state.members.get(&from);
-        member.is_none_or(|member| member.admission.may_vote)
-    });
-    let leader = registry.standing().borrow().leader.clone();
-    if may || leader.is_some_and(|(leader, _)| leader == from) {
+/// Refuses what a node may not ask that the registry here does not know, after a moment: it may
+/// have been admitted just now. What proves by itself who may ask it does not wait.
+async fn may_ask(node: &Node, from: NodeId, request: &PeerRequest) -> Result<(), Refusal> {
+    match request {
+        PeerRequest::Leader
+        | PeerRequest::Vouch
+        | PeerRequest::Raft { .. }
+        | PeerRequest::Renew(_) => Ok(()),
+        PeerRequest::Step { .. } if leads_this_node(node, from).is_ok() => Ok(()),
+        _ => endpoint::known(&node.membership, from).await,
+    }
+}
+
+/// Refuses steps of everybody but the leader, as this node's session or the voters' log has it. A
+/// leader that this node has yet to hear of tries again.
+fn leads_this_node(node: &Node, from: NodeId) -> Result<(), Refusal> {
+    let membership = &node.membership;
+    let leader = membership.registry.standing().borrow().leader.clone();
+    let heard = leader.is_some_and(|(leader, _)| leader == from);
+    if heard || *membership.session_with.borrow() == Some(from) {
         return Ok(());
     }
-    let text = format!("node `{from}` does not lead and is not to");
-    Err(Refusal::new(RefusalCode::NotAllowed, text))
+    let text = format!(
+        "`{}` does not know node `{from}` as the leader now",
+        membership.name
+    );
+    Err(Refusal::new(RefusalCode::Busy, text))
 }
 
 /// Refuses where another node leads.

@@ -133,7 +133,9 @@ async fn removed_for_good(
 async fn follow(node: &Arc<Node>) -> Result<(), String> {
     let membership = &node.membership;
     let Some((leader, address)) = membership.peers.leader(LOOK_LIMIT).await else {
-        return Err("no member of the convention that can be reached knows who leads".to_owned());
+        let nobody = "no member of the convention that can be reached knows who leads";
+        let rumour = membership.peers.rumours().any();
+        return Err(rumour.map_or_else(|| nobody.to_owned(), |said| format!("{nobody}; {said}")));
     };
     if leader == membership.me {
         return Err("this node is about to lead".to_owned());
@@ -171,6 +173,7 @@ async fn follow(node: &Arc<Node>) -> Result<(), String> {
             ));
         }
     };
+    membership.peers.trust(&connection);
     let opened = timeout(OPEN_LIMIT, connection.open()).await;
     let stream = opened.map_err(|_elapsed| "the leader opens no stream".to_owned());
     let stream = stream.and_then(|opened| opened.map_err(|closed| told(&closed)));
@@ -178,6 +181,7 @@ async fn follow(node: &Arc<Node>) -> Result<(), String> {
         Ok(stream) => Session::new(node, leader, address).keep(stream).await,
         Err(reason) => reason,
     };
+    membership.session_with.send_replace(None);
     // Whoever is asked next is asked anew; a dead connection is not tried again.
     membership.peers.remove(&connection);
     membership.peers.give_up(leader);
@@ -240,10 +244,7 @@ impl<'a> Session<'a> {
                     let ending = strays::end(Arc::clone(self.node), before);
                     self.node.tasks.spawn(ending);
                 }
-                (
-                    Duration::from_millis(lease_ms),
-                    Duration::from_millis(heartbeat_ms),
-                )
+                (clamped(lease_ms), clamped(heartbeat_ms))
             }
             Ok(Ok(_)) => return "the node that was asked does not lead".to_owned(),
             Ok(Err(fault)) => return told(&fault),
@@ -291,17 +292,17 @@ impl<'a> Session<'a> {
         }
         registry.hear_leader(Some((self.leader, self.address.clone())), term);
         self.term.store(term, Ordering::Relaxed);
+        let membership = &self.node.membership;
+        membership.session_with.send_replace(Some(self.leader));
+        membership.peers.rumours().clear();
         tracing::info!(leader = %self.leader, term, was_lost, "session with the leader");
         if was_lost {
-            self.node
-                .membership
-                .returned
-                .send_modify(|times| *times += 1);
+            membership.returned.send_modify(|times| *times += 1);
         }
-        self.node.membership.lease.serve_offline_no_longer();
+        membership.lease.serve_offline_no_longer();
         if registry.consensus().is_some() {
             registry.come_back();
-            self.node.membership.trouble.send_replace(None);
+            membership.trouble.send_replace(None);
         }
         true
     }
@@ -352,7 +353,9 @@ impl<'a> Session<'a> {
                 SessionDown::Acknowledged { number } => self.acknowledged(number, lease),
                 SessionDown::Snapshot { index, state } => {
                     tracing::info!(index, "the registry came whole");
-                    membership.registry.take_over(*state, index);
+                    if let Err(reason) = membership.registry.take_over(*state, index) {
+                        return reason;
+                    }
                     membership.trouble.send_replace(None);
                 }
                 SessionDown::Applied { entries } => {
@@ -430,6 +433,17 @@ impl<'a> Session<'a> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A time that a leader names, kept to what makes sense: added to a clock, it must not overflow.
+fn clamped(millis: u64) -> Duration {
+    Duration::from_millis(millis).clamp(SHORTEST, LONGEST)
+}
+
+/// Shortest lease or pause that a leader may name.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// Longest of them: ten times what leaders of today name.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Wait before the leader is looked for again, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 100..500;

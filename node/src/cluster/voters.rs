@@ -11,33 +11,54 @@ use std::time::Duration;
 
 use convention::{Electorate, VoterChange, VoterSettings, Willing, next_change};
 use leader::reconcile::Replica;
-use leader::{Config, Consensus, Identity, RaftId, Start, Voter};
+use leader::{AnswerFault, Config, Consensus, Identity, RaftId, Sender, Start, Voter};
 use protocol::NodeId;
 use protocol::control::ActorFailure;
 use protocol::peer::{PeerResponse, SecretText, Step, StepOutcome};
 use protocol::registry::{Command, Member, MemberCommand, MemberState, Outcome, State};
 use protocol::wire::{Refusal, RefusalCode};
+use transport::identity::PeerIdentity;
 
 use super::fleet::ClusterFleet;
 use super::steps::failure;
 use super::voter_calls::VoterCalls;
+use super::vouching::is_trusted;
 use crate::agent::node::{Node, stamp};
 
 /// How often the voters are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Answers a message of another voter.
+/// Answers a message of another voter, whose connection it came by.
 ///
 /// # Errors
 /// [`Refusal`]: this node is no voter, or cannot take it.
-pub(crate) async fn answer(node: &Node, message: &[u8]) -> Result<PeerResponse, Refusal> {
+pub(crate) async fn answer(
+    node: &Node,
+    peer: &PeerIdentity,
+    message: &[u8],
+) -> Result<PeerResponse, Refusal> {
     let consensus = learner(node).or_else(|| node.membership.registry.consensus());
     let Some(consensus) = consensus else {
         let text = "this node is no voter";
         return Err(Refusal::new(RefusalCode::NotAllowed, text));
     };
-    match consensus.answer(message).await {
+    let sender = |is_trusted| Sender {
+        node: peer.node,
+        is_trusted,
+    };
+    let answered = match consensus.answer(sender(false), message).await {
+        Err(AnswerFault::Stranger { .. }) if is_trusted(node, &consensus, peer).await => {
+            consensus.answer(sender(true), message).await
+        }
+        answered => answered,
+    };
+    match answered {
         Ok(message) => Ok(PeerResponse::Raft { message }),
+        Err(fault @ (AnswerFault::Stranger { .. } | AnswerFault::NotItsOwn { .. })) => {
+            let (text, subject) = (fault.to_string(), format!("node {}", peer.node));
+            node.membership.audit.note("false voter", &subject, &text);
+            Err(Refusal::new(RefusalCode::NotAllowed, text))
+        }
         Err(fault) => Err(Refusal::new(RefusalCode::BadRequest, fault.to_string())),
     }
 }

@@ -169,6 +169,9 @@ pub enum ClusterResponse {
         tokens: Vec<ListedToken>,
         /// Who waits for approval.
         waiting: Vec<WaitingJoiner>,
+        /// Fingerprint of the convention's authority, which a waiting node shows as well.
+        #[serde(default)]
+        authority: String,
     },
     /// Why things are where they are.
     Explained {

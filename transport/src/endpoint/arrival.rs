@@ -109,7 +109,7 @@ impl Arrival {
         let note = Note::default();
         let config = configs::acceptor(&credentials, Arc::clone(&note), &shared.settings)
             .map_err(|cause| RejectedBy::Setup(cause.to_string()))?;
-        let gone = |cause: quinn::ConnectionError| match note.get() {
+        let gone = |cause: quinn::ConnectionError| match note.fault() {
             Some(fault) => RejectedBy::Certificate(fault.clone()),
             None => RejectedBy::Gone(Closed::from(cause)),
         };

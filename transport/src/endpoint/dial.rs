@@ -54,6 +54,8 @@ pub enum DialFault {
     Refused {
         /// Whom we dialled.
         remote: SocketAddr,
+        /// The member that refuses, once it has proven who it is; `None`: this end, or anybody.
+        by: Option<NodeId>,
         /// Why not.
         #[source]
         refusal: Refusal,
@@ -151,12 +153,16 @@ impl Endpoint {
             &shared.settings,
         )
         .map_err(|cause| DialFault::Setup(cause.to_string()))?;
-        let gone = |closed: Closed| match (note.get(), closed) {
+        let gone = |closed: Closed| match (note.fault(), closed) {
             (Some(fault), _) => DialFault::Peer {
                 remote,
                 fault: fault.clone(),
             },
-            (None, Closed::Refused(refusal)) => DialFault::Refused { remote, refusal },
+            (None, Closed::Refused(refusal)) => DialFault::Refused {
+                remote,
+                by: note.met(),
+                refusal,
+            },
             (None, closed) => DialFault::Gone { remote, closed },
         };
         let quic = self
@@ -174,7 +180,11 @@ impl Endpoint {
         if credentials.is_some() {
             established.authorised().map_err(|refusal| {
                 super::close(established.quic(), &refusal);
-                DialFault::Refused { remote, refusal }
+                DialFault::Refused {
+                    remote,
+                    by: None,
+                    refusal,
+                }
             })?;
         }
         let response = greet(&established, shared).await.map_err(gone)?;

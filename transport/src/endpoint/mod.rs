@@ -11,8 +11,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use protocol::NodeId;
 use protocol::wire::Refusal;
-use protocol::{ConventionId, NodeId};
 use quinn::{EndpointConfig, TokioRuntime, VarInt};
 
 mod settings;
@@ -30,13 +30,15 @@ mod dial;
 pub use dial::{DialFault, JoinTrust};
 
 use crate::connection::close_code;
-use crate::credentials::CredentialsCell;
+use crate::credentials::{Credentials, CredentialsCell};
+use crate::identity::PeerIdentity;
 
 /// Asked for every connection and every accepted stream: may this node do this, now?
 ///
+/// It has the node's key as well: whoever holds the authority's can make a certificate for any
+/// node, but not for the key that the node was admitted with.
 /// It is called on the runtime's threads and must answer from memory.
-pub type Authorise =
-    dyn Fn(NodeId, ConventionId, Alpn) -> Result<(), Refusal> + Send + Sync + 'static;
+pub type Authorise = dyn Fn(&PeerIdentity, Alpn) -> Result<(), Refusal> + Send + Sync + 'static;
 
 /// A bound endpoint; clones are the same endpoint.
 #[derive(Clone)]
@@ -127,6 +129,12 @@ impl Endpoint {
             close(connection, refusal);
         }
         connections.len()
+    }
+
+    /// What this node shows to new connections, and whom it accepts; `None` before it has joined.
+    #[must_use]
+    pub fn credentials(&self) -> Option<Arc<Credentials>> {
+        self.shared.credentials.current()
     }
 
     /// Live connections per node.

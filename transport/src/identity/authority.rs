@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 
 use super::certificate::{
     CertificateFault, KeyHash, NodeCertificate, Validity, key_hash_of, name_of, parse, pem_of,
-    validity_of,
+    validity_of, voter_name_of,
 };
 
 /// The private side of a convention's authority; only voters hold it.
@@ -146,11 +146,41 @@ impl Authority {
         node: NodeId,
         now: Stamp,
     ) -> Result<NodeCertificate, IssueFault> {
+        let name = name_of(self.convention, node);
+        let issued = self.sign(request, name, node, now, NODE_LIFE_MS)?;
+        let chain = vec![issued, self.certificate.der.clone()];
+        Ok(NodeCertificate::new(chain)?)
+    }
+
+    /// Says that `node`, with the key of `request`, holds this authority's key: a voter's proof of
+    /// what it is, checked by [`Credentials::check_voucher`](crate::Credentials::check_voucher).
+    /// The chain in DER. A node makes it for itself and for nobody else.
+    ///
+    /// # Errors
+    /// [`IssueFault`].
+    pub fn vouch(
+        &self,
+        request: &[u8],
+        node: NodeId,
+        now: Stamp,
+    ) -> Result<Vec<Vec<u8>>, IssueFault> {
+        let name = voter_name_of(self.convention, node);
+        let issued = self.sign(request, name, node, now, VOUCHER_LIFE_MS)?;
+        Ok(vec![issued.to_vec(), self.certificate.to_der()])
+    }
+
+    fn sign(
+        &self,
+        request: &[u8],
+        name: String,
+        node: NodeId,
+        now: Stamp,
+        life_ms: u64,
+    ) -> Result<CertificateDer<'static>, IssueFault> {
         let request = read_request(request)?;
-        let (not_before, not_after) = life(now, NODE_LIFE_MS).map_err(IssueFault::Moment)?;
+        let (not_before, not_after) = life(now, life_ms).map_err(IssueFault::Moment)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = named(&format!("Director node {node}"));
-        let name = name_of(self.convention, node);
         let name = name.try_into().map_err(IssueFault::Sign)?;
         params.subject_alt_names = vec![SanType::URI(name)];
         params.is_ca = IsCa::ExplicitNoCa;
@@ -166,8 +196,7 @@ impl Authority {
         let issued = params
             .signed_by(&request.public_key, &self.issuer)
             .map_err(IssueFault::Sign)?;
-        let chain = vec![issued.der().clone(), self.certificate.der.clone()];
-        Ok(NodeCertificate::new(chain)?)
+        Ok(issued.der().clone())
     }
 
     /// Signs the key of the authority that is to take over, so that who trusts only this one
@@ -346,6 +375,9 @@ const DAY_MS: u64 = 24 * 60 * 60 * SECOND_MS;
 
 /// Short enough that a removed node's certificate is soon worthless, long enough for a holiday.
 const NODE_LIFE_MS: u64 = 30 * DAY_MS;
+
+/// A voucher is made when it is asked for and looked at once, by clocks that may be apart.
+const VOUCHER_LIFE_MS: u64 = DAY_MS;
 
 /// The authority outlives its hosts; its key is replaced by cross-signing.
 const CA_LIFE_MS: u64 = 20 * 365 * DAY_MS;

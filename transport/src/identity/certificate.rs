@@ -192,6 +192,22 @@ pub(crate) fn name_of(convention: ConventionId, node: NodeId) -> String {
     format!("{SCHEME}:{convention}:{node}")
 }
 
+/// The name in a voucher: that this node holds the authority's key. No certificate of a node.
+pub(crate) fn voter_name_of(convention: ConventionId, node: NodeId) -> String {
+    format!("{VOTER_SCHEME}:{convention}:{node}")
+}
+
+/// Whether a certificate, if it holds, says that `peer` and its very key hold the authority's.
+pub(crate) fn names_voter(
+    certificate: &CertificateDer<'_>,
+    peer: &PeerIdentity,
+) -> Result<bool, CertificateFault> {
+    let x509 = parse(certificate)?;
+    let name = voter_name_of(peer.convention, peer.node);
+    let key = KeyHash::of(x509.public_key().raw);
+    Ok(only_uri(&x509)? == name && key == peer.key)
+}
+
 /// One certificate as a PEM text.
 pub(crate) fn pem_of(certificate: &CertificateDer<'_>) -> String {
     let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
@@ -260,6 +276,8 @@ fn parse_name(name: &str) -> Result<(ConventionId, NodeId), CertificateFault> {
 }
 
 const SCHEME: &str = "director";
+
+const VOTER_SCHEME: &str = "director-voter";
 
 #[cfg(test)]
 mod tests {

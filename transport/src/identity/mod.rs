@@ -5,6 +5,7 @@
 //! what a connection makes of a certificate (`endpoint`).
 
 mod certificate;
+pub(crate) use certificate::names_voter;
 pub use certificate::{CertificateFault, KeyHash, NodeCertificate, PeerIdentity, Validity};
 
 mod node_key;

@@ -150,10 +150,10 @@ pub(crate) async fn connected(
 }
 
 fn authorise(banned: Banned) -> Arc<Authorise> {
-    Arc::new(move |node, _convention, _alpn| {
+    Arc::new(move |peer, _alpn| {
         let banned = banned.lock().unwrap();
         banned
-            .get(&node)
+            .get(&peer.node)
             .map_or(Ok(()), |refusal| Err(refusal.clone()))
     })
 }

@@ -23,15 +23,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let mut online = Online::connect(context)?;
-    let waiting = match ask(&mut online, ClusterRequest::Tokens)? {
-        ClusterResponse::Tokens { waiting, .. } => waiting,
+    let (waiting, authority) = match ask(&mut online, ClusterRequest::Tokens)? {
+        ClusterResponse::Tokens {
+            waiting, authority, ..
+        } => (waiting, authority),
         other => return Err(another(other)),
     };
     let Some(node) = &args.node else {
         if waiting.is_empty() {
             context.printer.note("no node waits for approval");
         }
-        context.printer.report(&Waiting { waiting });
+        context.printer.report(&Waiting { waiting, authority });
         return Ok(Exit::Done);
     };
     let joiner = find(&waiting, node)?;
@@ -80,15 +82,16 @@ fn find<'a>(waiting: &'a [WaitingJoiner], node: &str) -> Result<&'a WaitingJoine
 
 struct Waiting {
     waiting: Vec<WaitingJoiner>,
+    authority: String,
 }
 
 impl Report for Waiting {
     fn text(&self, out: &mut dyn Write) -> io::Result<()> {
-        write_waiting(out, &self.waiting)
+        write_waiting(out, &self.waiting, &self.authority)
     }
 
     fn json(&self) -> Value {
-        json!({ "waiting": self.waiting })
+        json!({ "waiting": self.waiting, "authority": self.authority })
     }
 }
 

@@ -37,8 +37,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     })?;
     if !recovery.has_authority {
         context.printer.warning(
-            "the key of the convention's authority is not here: no node can join and no \
-             certificate is renewed; `cluster restore` a backup with it, or found anew",
+            "the key of the convention's authority is not here: no node can join, no member \
+             follows and no certificate is renewed; `cluster restore` a backup with it, or found \
+             anew",
         );
     }
     context.printer.report(&Recovered(recovery));

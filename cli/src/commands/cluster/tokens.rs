@@ -47,8 +47,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 
 fn list(context: &Context) -> Outcome {
     match ask(&mut Online::connect(context)?, ClusterRequest::Tokens)? {
-        ClusterResponse::Tokens { tokens, waiting } => {
-            context.printer.report(&Tokens { tokens, waiting });
+        ClusterResponse::Tokens {
+            tokens,
+            waiting,
+            authority,
+        } => {
+            context.printer.report(&Tokens {
+                tokens,
+                waiting,
+                authority,
+            });
             Ok(Exit::Done)
         }
         other => Err(another(other)),
@@ -58,6 +66,7 @@ fn list(context: &Context) -> Outcome {
 struct Tokens {
     tokens: Vec<ListedToken>,
     waiting: Vec<WaitingJoiner>,
+    authority: String,
 }
 
 impl Report for Tokens {
@@ -75,16 +84,24 @@ impl Report for Tokens {
         if !rows.is_empty() {
             table::write(out, &["TOKEN", "USES LEFT", "GOOD UNTIL", "BY"], &rows)?;
         }
-        write_waiting(out, &self.waiting)
+        write_waiting(out, &self.waiting, &self.authority)
     }
 
     fn json(&self) -> Value {
-        json!({ "tokens": self.tokens, "waiting": self.waiting })
+        json!({
+            "tokens": self.tokens,
+            "waiting": self.waiting,
+            "authority": self.authority,
+        })
     }
 }
 
 /// The nodes that wait for approval, with what there is to compare.
-pub(super) fn write_waiting(out: &mut dyn Write, waiting: &[WaitingJoiner]) -> io::Result<()> {
+pub(super) fn write_waiting(
+    out: &mut dyn Write,
+    waiting: &[WaitingJoiner],
+    authority: &str,
+) -> io::Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
@@ -98,7 +115,10 @@ pub(super) fn write_waiting(out: &mut dyn Write, waiting: &[WaitingJoiner]) -> i
         ]
     };
     let rows: Vec<_> = waiting.iter().map(row).collect();
-    table::write(out, &["WAITS", "FROM", "SINCE", "KEY"], &rows)
+    table::write(out, &["WAITS", "FROM", "SINCE", "KEY"], &rows)?;
+    writeln!(out, "AUTHORITY  {authority}")?;
+    let next = "Each of these nodes shows its key and this authority in its log: compare both.";
+    writeln!(out, "{next}")
 }
 
 #[cfg(test)]
@@ -116,9 +136,11 @@ mod tests {
             since: Stamp(0),
         };
         let mut out = Vec::new();
-        write_waiting(&mut out, &[joiner]).unwrap();
+        write_waiting(&mut out, &[joiner], &"cd".repeat(32)).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("bravo  10.0.0.2:1900  "), "{text}");
-        assert!(text.trim_end().ends_with(&"ab".repeat(32)), "{text}");
+        for fingerprint in ["ab".repeat(32), "cd".repeat(32)] {
+            assert!(text.contains(&fingerprint), "{text}");
+        }
     }
 }

@@ -63,6 +63,7 @@ pub(super) fn list(node: &Node) -> ClusterResponse {
     ClusterResponse::Tokens {
         tokens,
         waiting: node.membership.admission.waiting(),
+        authority: authority(node),
     }
 }
 
@@ -91,9 +92,19 @@ pub(super) async fn approve(node: &Node, who: &str, by: String) -> Answered {
     };
     commit(node, approve).await?;
     Ok(done(vec![format!(
-        "`{}` at {} may join with key {}: compare it with what the node shows itself",
-        joiner.name, joiner.address, joiner.key
+        "`{}` at {} may join with key {}; the authority here is {}: compare both with what the \
+         node shows itself",
+        joiner.name,
+        joiner.address,
+        joiner.key,
+        authority(node)
     )]))
+}
+
+/// What a joiner sees of this convention, to be compared.
+fn authority(node: &Node) -> String {
+    let key = node.membership.identity().authority_key();
+    key.map(|key| key.to_string()).unwrap_or_default()
 }
 
 fn parse_key(text: &str) -> Result<KeyDigest, RequestError> {

@@ -8,7 +8,7 @@ use protocol::wire::About;
 use protocol::{ConventionId, Stamp};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use transport::identity::{Authority, NodeKey};
+use transport::identity::{Authority, NodeKey, PeerIdentity};
 use transport::{Alpn, Connection, Credentials, CredentialsCell, Endpoint, Settings};
 
 use super::*;
@@ -40,7 +40,7 @@ impl Member {
         let endpoint = Endpoint::bind(
             SocketAddr::from(([127, 0, 0, 1], 0)),
             Arc::new(CredentialsCell::new(credentials)),
-            Arc::new(|_, _, _| Ok(())),
+            Arc::new(|_: &PeerIdentity, _| Ok(())),
             Settings::new(About::default()),
         )
         .unwrap();

@@ -6,7 +6,7 @@ use protocol::registry::{KeyDigest, MemberCommand, MemberState, Outcome};
 use protocol::wire::{About, RefusalCode};
 use protocol::{ConventionId, NodeId};
 use transport::endpoint::{DialFault, JoinTrust, Versions};
-use transport::identity::{Authority, KeyHash, NodeKey};
+use transport::identity::{Authority, KeyHash, NodeKey, PeerIdentity};
 use transport::token::JoinToken;
 use transport::{Alpn, Credentials, CredentialsCell, Endpoint, Settings};
 
@@ -186,7 +186,7 @@ fn stranger(ours: &Host, convention: ConventionId) -> Endpoint {
     let forged = forger.issue(&key.request().unwrap(), NodeId(5), stamp());
     let trusted = identity.trusted().to_vec();
     let credentials = Credentials::new(&key, &forged.unwrap(), trusted).unwrap();
-    let anybody = Arc::new(|_node, _convention, _alpn| Ok(()));
+    let anybody = Arc::new(|_peer: &PeerIdentity, _alpn| Ok(()));
     Endpoint::bind(
         "127.0.0.1:0".parse().unwrap(),
         Arc::new(CredentialsCell::new(credentials)),
@@ -221,7 +221,7 @@ async fn an_older_protocol_is_refused_and_is_in_the_audit() {
     let joiner = Endpoint::bind(
         "127.0.0.1:0".parse().unwrap(),
         Arc::new(CredentialsCell::empty()),
-        Arc::new(|_node, _convention, _alpn| Ok(())),
+        Arc::new(|_peer: &PeerIdentity, _alpn| Ok(())),
         old,
     );
     let dialled = joiner

@@ -1,5 +1,7 @@
 //! Conventions of several nodes in one process, on loopback.
 
 mod host;
+mod intruder;
 mod joining;
 mod members;
+mod trust;

@@ -2,6 +2,7 @@
 
 use super::super::{NodeKey, PeerIdentity, renew_at};
 use super::*;
+use crate::Credentials;
 
 const NOW: Stamp = Stamp(1_800_000_000_000);
 
@@ -98,4 +99,43 @@ fn each_issue_has_a_serial_of_its_own() {
             .to_vec()
     };
     assert_ne!(serial_at(NOW), serial_at(Stamp(NOW.0 + DAY_MS)));
+}
+
+#[test]
+fn a_voucher_is_for_one_node_and_key_and_opens_no_connection() {
+    let ours = authority();
+    let (key, other) = (NodeKey::generate().unwrap(), NodeKey::generate().unwrap());
+    let certificate = ours.issue(&key.request().unwrap(), NodeId(3), NOW).unwrap();
+    let trusted = vec![ours.certificate().clone()];
+    let credentials = Credentials::new(&key, &certificate, trusted).unwrap();
+    let peer = *certificate.identity();
+    let check = |chain, peer| credentials.check_voucher(chain, &peer, NOW);
+    let voucher = ours.vouch(&key.request().unwrap(), NodeId(3), NOW).unwrap();
+    check(voucher.clone(), peer).unwrap();
+    // Nobody else's, not for another key, and not from another authority.
+    let neighbour = PeerIdentity {
+        node: NodeId(4),
+        ..peer
+    };
+    let rekeyed = PeerIdentity {
+        key: other.hash(),
+        ..peer
+    };
+    for wrong in [neighbour, rekeyed] {
+        check(voucher.clone(), wrong).unwrap_err();
+    }
+    let foreign = authority().vouch(&key.request().unwrap(), NodeId(3), NOW);
+    let fault = check(foreign.unwrap(), peer).unwrap_err();
+    assert_eq!(fault, crate::PeerFault::ForeignAuthority);
+    // A node's certificate is no voucher, and a voucher no certificate of a node.
+    let fault = check(certificate.to_der(), peer).unwrap_err();
+    assert_eq!(fault, crate::PeerFault::NoVoter { node: NodeId(3) });
+    check(Vec::new(), peer).unwrap_err();
+    NodeCertificate::from_der(voucher.clone()).unwrap_err();
+    let late = Stamp(NOW.0 + 2 * DAY_MS);
+    let stale = credentials.check_voucher(voucher, &peer, late);
+    assert!(
+        matches!(stale, Err(crate::PeerFault::Expired { .. })),
+        "{stale:?}"
+    );
 }
