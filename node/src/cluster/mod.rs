@@ -3,7 +3,7 @@
 //! Read in this order: `membership` (what all share), `start` (taking part), `identity`, `endpoint`
 //! (the port and who passes), `peers` (asking others), `serve` (being asked), `vouching` and
 //! `removal` (whose word counts), `registry` and `standing` (what this node knows), `join`,
-//! `admission`, `session` and `sessions` with `lease`;
+//! `admission`, `session` and `sessions` with `lease` and `histories`;
 //! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
 //! `packages` with `distribution` and `holdings`, `lanes`, `creation`, `warnings`; `mutual` is what
 //! these keep.
@@ -34,6 +34,7 @@ mod renew;
 pub(crate) mod same_user;
 
 pub(crate) mod follow;
+mod histories;
 pub(crate) mod lease;
 pub(crate) mod session;
 pub(crate) mod sessions;

@@ -5,3 +5,4 @@ mod intruder;
 mod joining;
 mod members;
 mod trust;
+mod voters;
