@@ -54,8 +54,9 @@ pub const WIRE_DOCUMENT_BYTES_MAX: usize = 16 << 20;
 /// Longest record that goes to a leader's log: a message is cut at 64 Ki characters before.
 pub const WARNING_BYTES_MAX: usize = 512 << 10;
 
-/// Records of a member in one request: a stream is worth it, a leader's log process takes it whole.
-pub const WARNINGS_BATCH_BYTES: usize = 1 << 20;
+/// Records of a member in one request: a stream is worth it, and a leader's log process that is
+/// busy takes it within seconds. Not less than one record may have.
+pub const WARNINGS_BATCH_BYTES: usize = WARNING_BYTES_MAX;
 
 /// Records that wait for a leader, some thousands: it may be an election away, or slow.
 pub const WARNINGS_WAITING_BYTES_MAX: usize = 4 << 20;

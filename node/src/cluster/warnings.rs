@@ -361,10 +361,10 @@ const WARNING_LEVEL: i64 = 30;
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// How long the leader may take for a batch.
-const SEND_LIMIT: Duration = Duration::from_secs(10);
+const SEND_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the log process may take for a batch.
-const WRITE_LIMIT: Duration = Duration::from_secs(2);
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
