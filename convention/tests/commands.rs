@@ -136,7 +136,7 @@ impl Author {
         let by = "ann".to_owned();
         let key = KeyDigest([1 + first % 5; 32]);
         let id = format!("t{}", second % 3);
-        let command = match third % 11 {
+        let command = match third % 12 {
             0 | 1 => MemberCommand::Admit {
                 node,
                 key: KeyDigest([node.0 as u8; 32]),
@@ -190,6 +190,12 @@ impl Author {
                 stamp,
             },
             9 => MemberCommand::TakeRaftId { node, stamp },
+            10 => MemberCommand::Vote {
+                node,
+                on: second.is_multiple_of(2),
+                by,
+                stamp,
+            },
             _ => MemberCommand::Recovered { node, stamp },
         };
         Command::Member(command)

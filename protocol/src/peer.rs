@@ -279,8 +279,12 @@ pub enum Step {
         /// Key of the convention's authority, PEM.
         authority: SecretText,
     },
-    /// Be no voter any more: drop the log and the CA key.
-    CloseLog,
+    /// Be no voter any more: drop the log and the CA key. Nothing is done where another raft id
+    /// has been opened since.
+    CloseLog {
+        /// The raft id of the log.
+        raft: u64,
+    },
 }
 
 /// A text that nobody may find in a log.
@@ -328,10 +332,14 @@ pub struct SessionOpen {
     pub address: String,
     /// Its capabilities, a dictionary literal.
     pub capabilities: String,
-    /// Whether it is willing to become a voter.
+    /// Whether its own settings let it be a voter.
     pub may_vote: bool,
     /// Highest feature level of the registry that it can apply.
     pub feature_level: u32,
+    /// How often it knows the convention to have been recovered from a lost quorum.
+    pub recoveries: u64,
+    /// The raft id of its log, where it holds itself for a voter.
+    pub raft: Option<u64>,
     /// Last index that it has applied; the stream goes on behind it. `None`: it is a voter and
     /// needs no stream.
     pub follow_from: Option<u64>,
@@ -346,6 +354,8 @@ pub enum SessionUp {
         number: u64,
         /// Last index applied, routing included.
         bound: u64,
+        /// The raft id of its log, where it holds itself for a voter.
+        raft: Option<u64>,
         /// Actors alive on it.
         actors: u64,
         /// Packages that it holds, of those that the registry names.
@@ -364,6 +374,9 @@ pub enum SessionDown {
     Welcome {
         /// Term of the leader.
         term: u64,
+        /// How often the convention was recovered; a member that knows of more has nothing to do
+        /// with this leader.
+        recoveries: u64,
         /// How long a lease lasts from the moment that its heartbeat was sent.
         lease_ms: u64,
         /// Milliseconds between two heartbeats.
@@ -391,6 +404,17 @@ pub enum SessionDown {
     },
     /// This node leads no longer.
     NotLeader,
+    /// By the log of the leader nobody votes or learns under this raft id any more: the member is
+    /// to drop that log and to follow.
+    VotesNot {
+        /// The raft id that the member named.
+        raft: u64,
+    },
+    /// No session until an operator has acted.
+    Refused {
+        /// Why, and the next step.
+        reason: String,
+    },
 }
 
 macro_rules! shapes {

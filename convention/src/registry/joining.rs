@@ -77,6 +77,7 @@ impl Registry {
             by: by.clone(),
             may_vote: *may_vote,
             drained: false,
+            demoted: false,
         };
         let member = self.state.members.entry(*node).or_insert_with(|| Member {
             name: String::new(),

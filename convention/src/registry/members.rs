@@ -42,6 +42,12 @@ impl Registry {
                 by,
                 stamp,
             } => self.drain_member(*node, *on, by, *stamp),
+            MemberCommand::Vote {
+                node,
+                on,
+                by,
+                stamp,
+            } => self.let_vote(*node, *on, by, *stamp),
             MemberCommand::Recovered { node, stamp } => self.recovered(*node, *stamp),
             MemberCommand::TakeRaftId { node, stamp } => self.take_raft_id(*node, *stamp),
             MemberCommand::Issue { .. }
@@ -215,6 +221,23 @@ impl Registry {
         Outcome::Done
     }
 
+    fn let_vote(&mut self, node: NodeId, on: bool, by: &str, stamp: Stamp) -> Outcome {
+        let Some(member) = self.state.members.get_mut(&node) else {
+            return Outcome::Refused(self.unknown(node));
+        };
+        if member.admission.demoted != on {
+            return Outcome::Stale;
+        }
+        member.admission.demoted = !on;
+        let what = if on {
+            "member promoted"
+        } else {
+            "member demoted"
+        };
+        self.audit_member(node, stamp, what, by, "");
+        Outcome::Done
+    }
+
     fn recovered(&mut self, survivor: NodeId, stamp: Stamp) -> Outcome {
         if !self.state.members.contains_key(&survivor) {
             return Outcome::Refused(self.unknown(survivor));
@@ -247,7 +270,7 @@ impl Registry {
     }
 
     fn want_voters(&mut self, wanted: u8, by: &str, stamp: Stamp) -> Outcome {
-        if !matches!(wanted, 3 | 5) {
+        if !matches!(wanted, 1 | 3 | 5 | 7) {
             return Outcome::Refused(Refusal::Voters { wanted });
         }
         self.state.roll.voters_wanted = wanted;

@@ -61,6 +61,12 @@ pub(super) fn command(verb: &str, rest: &[&str], stamp: Stamp) -> Option<Command
             by,
             stamp,
         },
+        "promote" | "demote" => MemberCommand::Vote {
+            node: node(rest[0]),
+            on: verb == "promote",
+            by,
+            stamp,
+        },
         "raft-id" => MemberCommand::TakeRaftId {
             node: node(rest[0]),
             stamp,
@@ -95,6 +101,19 @@ pub(super) fn started(node: NodeId, now: u64) -> Command {
     }
 }
 
+/// A member says of its present run that its settings let it vote, or not.
+pub(super) fn described(state: &State, node: NodeId, may_vote: bool, stamp: Stamp) -> Command {
+    let member = state.members.get(&node);
+    Command::Member(MemberCommand::Describe {
+        node,
+        incarnation: member.map(|member| member.incarnation).unwrap_or_default(),
+        address: String::new(),
+        capabilities: "{}".to_owned(),
+        may_vote,
+        stamp,
+    })
+}
+
 /// The lease of a member's present run is over.
 pub(super) fn lost(state: &State, node: NodeId, stamp: Stamp) -> Command {
     let member = state.members.get(&node);
@@ -118,7 +137,12 @@ pub(super) fn shown(state: &State) -> String {
         } else {
             ""
         };
-        format!(" {node}={state}{drained}")
+        let demoted = if member.admission.demoted {
+            " demoted"
+        } else {
+            ""
+        };
+        format!(" {node}={state}{drained}{demoted}")
     });
     members.collect()
 }

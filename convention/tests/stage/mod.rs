@@ -70,6 +70,10 @@ impl Stage {
             "boot" => members::started(NODE, self.now),
             "up" => members::started(members::node(rest[0]), self.now),
             "lost" => members::lost(self.state(), members::node(rest[0]), stamp),
+            "votes" | "votes-not" => {
+                let node = members::node(rest[0]);
+                members::described(self.state(), node, verb == "votes", stamp)
+            }
             "load" => self.load(request, rest, stamp),
             "hold" => Command::Hold {
                 rollout: self.rollout(),

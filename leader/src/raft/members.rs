@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use openraft::error::{ChangeMembershipError, ClientWriteError, Fatal, RaftError};
 use openraft::raft::ClientWriteResponse;
-use openraft::{AsyncRuntime, ChangeMembers, Instant as _, LogIdOptionExt};
+use openraft::{AsyncRuntime, ChangeMembers, Instant as _, LogIdOptionExt, ServerState};
 
 use super::consensus::Consensus;
 use super::error::{FatalError, Unavailable};
@@ -65,6 +65,36 @@ impl<R: AsyncRuntime> Consensus<R> {
                 .next_index()
                 .saturating_sub(matched.next_index()),
         )
+    }
+
+    /// Whether `raft` neither votes nor learns any more, for good: this node leads, and that it
+    /// does not is committed.
+    #[must_use]
+    pub fn is_out(&self, raft: RaftId) -> bool {
+        let metrics = self.raft.server_metrics().borrow().clone();
+        let membership = &metrics.membership_config;
+        let named = membership.nodes().any(|(known, _)| *known == raft);
+        let applied = self.raft.data_metrics().borrow().last_applied;
+        metrics.state == ServerState::Leader && !named && applied >= *membership.log_id()
+    }
+
+    /// Waits until [`is_out`](Self::is_out) holds; for ever where this node stops before.
+    pub async fn until_out(&self, raft: RaftId) {
+        let (mut server, mut data) = (self.raft.server_metrics(), self.raft.data_metrics());
+        loop {
+            server.borrow_and_update();
+            data.borrow_and_update();
+            if self.is_out(raft) {
+                return;
+            }
+            let moved = tokio::select! {
+                moved = server.changed() => moved.is_ok(),
+                moved = data.changed() => moved.is_ok(),
+            };
+            if !moved {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Whether `raft` answers and has the whole log, but for what is on its way.

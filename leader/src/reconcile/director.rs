@@ -137,7 +137,13 @@ impl<R: Replica, F: Fleet> Director<R, F> {
             by: order.by.clone(),
             stamp: self.fleet.stamp(),
         };
-        let outcome = self.propose_in_turn(&order.group, command).await?;
+        let outcome = self.propose_in_turn(order, command).await?;
+        if matches!(outcome, Outcome::Began { .. } | Outcome::Ended { .. })
+            && let Err(failure) = self.fleet.secure(order.hash, order.bytes).await
+        {
+            // It is committed; whoever leads goes on bringing it to the voters.
+            notes.push(failure.message);
+        }
         self.loaded(order, outcome, notes).await
     }
 
@@ -214,15 +220,17 @@ impl<R: Replica, F: Fleet> Director<R, F> {
         }
     }
 
-    /// Proposes until the group has no other rollout in progress.
+    /// Proposes until the group has no other rollout in progress; each time only what survives
+    /// any minority of those that vote then.
     async fn propose_in_turn(
         &self,
-        group: &str,
+        order: &LoadOrder,
         command: impl Fn() -> Command,
     ) -> Result<Outcome, OrderError> {
         loop {
+            self.fleet.secure(order.hash, order.bytes).await?;
             match self.replica.propose(command()).await?.1 {
-                Outcome::Refused(Refusal::Busy { .. }) => self.group_at_rest(group).await?,
+                Outcome::Refused(Refusal::Busy { .. }) => self.group_at_rest(&order.group).await?,
                 outcome => return Ok(outcome),
             }
         }

@@ -113,6 +113,14 @@ pub trait Fleet: Send + Sync + 'static {
         origin: NodeId,
     ) -> impl Future<Output = Result<Vec<String>, ActorFailure>> + Send;
 
+    /// Has a majority of those that vote by now hold a package that was held before: the voters
+    /// may have changed since.
+    fn secure(
+        &self,
+        source: SourceHash,
+        bytes: u64,
+    ) -> impl Future<Output = Result<(), ActorFailure>> + Send;
+
     /// Imports a source's classes on eligible members and evaluates their checks; changes nothing.
     fn preflight(
         &self,

@@ -154,13 +154,27 @@ impl<R: Replica, F: Fleet> Reconciler<R, F> {
 
     async fn deactivate_all(&self, id: RolloutId, rollout: &Rollout) -> Result<(), ProposeFailure> {
         let index = *self.replica.applied().borrow();
-        self.fleet.applied(index).await;
-        let deactivating = self.deactivate_each(id, rollout);
+        let mut confirmed = false;
+        if rollout.now {
+            // No limit cuts this one short: what it left out would reach both versions.
+            self.fleet.applied(index).await;
+        }
+        let deactivating = async {
+            if !rollout.now {
+                self.fleet.applied(index).await;
+            }
+            confirmed = true;
+            self.deactivate_each(id, rollout).await
+        };
         let lost = match tokio::time::timeout(self.hold_limit, deactivating).await {
             Ok(Ok(())) => self.lost(id, &SlotState::Standing),
             // "At once": whatever became of the old version's actors.
             _ if rollout.now => None,
             Ok(Err(reason)) => Some(reason),
+            Err(_elapsed) if !confirmed => Some(format!(
+                "not every member confirmed within {:?} that it holds the group's messages",
+                self.hold_limit
+            )),
             Err(_elapsed) => Some(format!(
                 "the old version did not finish its work within {:?} of the hold",
                 self.hold_limit

@@ -179,3 +179,41 @@ async fn a_restart_that_fails_is_tried_again_after_a_delay() {
     };
     stage.until(|state| waits(&state.slots[&slot].state)).await;
 }
+
+#[tokio::test]
+async fn a_load_is_proposed_only_while_a_majority_of_the_voters_holds_its_bytes() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    assert_eq!(*stage.troupe.secured.lock().unwrap(), [false, true]);
+    *stage.troupe.lacking.lock().unwrap() = Some(false);
+    let refused = stage.director.load(&order("1.1", &["a"])).await;
+    let Err(OrderError::Code(failure)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(failure.message.contains("only 1 of 3 voters"));
+    let known = stage.memory.read(|state| state.sources.len());
+    assert_eq!(known, 1, "nothing was proposed");
+    // The voters changed between the last look and the commit.
+    *stage.troupe.lacking.lock().unwrap() = Some(true);
+    let loaded = stage.director.load(&order("1.1", &["a"])).await.unwrap();
+    assert!(loaded.changed);
+    let told = loaded.notes.iter().any(|note| note.contains("only 1 of 3"));
+    assert!(told, "{loaded:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_a_member_does_not_confirm_is_reverted() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    *stage.troupe.stuck.lock().unwrap() = true;
+    let failed = stage.director.load(&order("1.1", &["b"])).await;
+    let Err(OrderError::Failed { reason }) = failed else {
+        panic!("{failed:?}");
+    };
+    assert!(reason.contains("not every member confirmed"), "{reason}");
+    let active = stage.memory.read(|state| state.groups["foo"].active);
+    assert_eq!(active, Some(hash("1.0")));
+    let log = stage.troupe.log();
+    let left = log.iter().any(|line| line.contains("OnDeactivate"));
+    assert!(!left, "the old version goes on as it was: {log:?}");
+}

@@ -21,6 +21,12 @@ pub(crate) struct Troupe {
     done: Mutex<BTreeSet<StepKey>>,
     /// Actors of this class fail to stand.
     pub(crate) failing: Mutex<Option<&'static str>>,
+    /// The voters lack the package before (`false`) or after its load is committed.
+    pub(crate) lacking: Mutex<Option<bool>>,
+    /// For each look at who holds the package: whether its load was committed.
+    pub(crate) secured: Mutex<Vec<bool>>,
+    /// Not every member applies what it is to.
+    pub(crate) stuck: Mutex<bool>,
     /// Classes that only these members can run.
     pub(crate) only: Mutex<BTreeMap<&'static str, Vec<NodeId>>>,
     /// What happens when an actor of a class has stood, before the leader hears of it.
@@ -36,6 +42,9 @@ impl Troupe {
             alive: Mutex::default(),
             done: Mutex::default(),
             failing: Mutex::default(),
+            lacking: Mutex::default(),
+            secured: Mutex::default(),
+            stuck: Mutex::default(),
             only: Mutex::default(),
             stood: Mutex::default(),
         }
@@ -100,6 +109,18 @@ impl Fleet for Troupe {
         Ok(Vec::new())
     }
 
+    async fn secure(&self, source: SourceHash, _bytes: u64) -> Result<(), ActorFailure> {
+        let loaded = self
+            .memory
+            .read(|state| state.sources.contains_key(&source));
+        let lacking = *self.lacking.lock().unwrap();
+        self.secured.lock().unwrap().push(loaded);
+        if lacking == Some(loaded) {
+            return Err(failure(FailureCode::Failure, "only 1 of 3 voters holds it"));
+        }
+        Ok(())
+    }
+
     async fn candidates(&self, source: SourceHash, position: u32) -> Vec<NodeId> {
         self.memory.read(|state| {
             let definition = &state.sources[&source].definition;
@@ -160,7 +181,11 @@ impl Fleet for Troupe {
         self.note(format!("discard {}", actor.0[15]));
     }
 
-    async fn applied(&self, _index: u64) {}
+    async fn applied(&self, _index: u64) {
+        if *self.stuck.lock().unwrap() {
+            std::future::pending().await
+        }
+    }
 
     async fn deliver(&self, node: NodeId, mut key: StepKey, literal: &str) -> Result<(), Lost> {
         self.lives(node, key.actor)?;

@@ -140,8 +140,7 @@ impl Node {
             incarnation: self.incarnation,
             address: known.address,
             capabilities: own.to_owned(),
-            // An operator may have changed it.
-            may_vote: known.admission.may_vote,
+            may_vote: self.membership.may_vote,
             stamp: stamp(),
         })
     }

@@ -45,6 +45,10 @@ impl Fleet for LocalFleet {
         Ok(Vec::new())
     }
 
+    async fn secure(&self, _source: SourceHash, _bytes: u64) -> Result<(), ActorFailure> {
+        Ok(())
+    }
+
     async fn candidates(&self, source: SourceHash, position: u32) -> Vec<NodeId> {
         let wanted = Replica::read(&*self.node.replica, |state| {
             let source = state.sources.get(&source)?;

@@ -30,7 +30,8 @@ pub(crate) fn bind(
     let settings = Settings::new(About {
         incarnation,
         feature_level: FEATURE_LEVEL,
-        recoveries: registry.read(|state| state.roll.recoveries),
+        // The registry is still closed; `set_recoveries` says it once it is open.
+        recoveries: 0,
         release: env!("CARGO_PKG_VERSION").to_owned(),
     });
     let at = |ip: IpAddr| {

@@ -63,6 +63,14 @@ pub(crate) async fn keep(
     }
 }
 
+/// Keeps the copy of a node that follows from now on.
+pub(crate) fn keep_now(state: &StateFolder, registry: &RegistryHandle) -> std::io::Result<()> {
+    match worth_keeping(registry, 0) {
+        Some((_index, bytes)) => write(&path(state), &bytes),
+        None => Ok(()),
+    }
+}
+
 /// The copy as bytes, where this node is a follower and has a newer one than was kept.
 fn worth_keeping(registry: &RegistryHandle, kept: u64) -> Option<(u64, Vec<u8>)> {
     if registry.consensus().is_some() || registry.is_offline() {

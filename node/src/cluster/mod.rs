@@ -2,10 +2,10 @@
 //!
 //! Read in this order: `membership` (what all share), `start` (taking part), `identity`, `endpoint`
 //! (the port and who passes), `peers` (asking others), `serve` (being asked), `registry` and
-//! `standing` (what this node knows), `join`, `admission`, `session` and `sessions` with `lease`;
-//! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
-//! `packages` with `distribution` and `holdings`, `lanes`, `creation`, `warnings`; `mutual` is what
-//! these keep.
+//! `standing` (what this node knows), `join`, `admission`, `session` and `sessions` with `lease`
+//! and `histories`; then what members do for each other: `leadership` and `voters`, `orders`,
+//! `fleet` and `steps`, `packages` with `distribution` and `holdings`, `lanes`, `creation`,
+//! `warnings`; `mutual` is what these keep.
 
 pub(crate) mod membership;
 pub(crate) mod start;
@@ -30,6 +30,7 @@ mod renew;
 pub(crate) mod same_user;
 
 pub(crate) mod follow;
+mod histories;
 pub(crate) mod lease;
 pub(crate) mod session;
 pub(crate) mod sessions;

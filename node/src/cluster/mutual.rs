@@ -1,6 +1,6 @@
 //! What this node keeps for the work that members do for each other.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -33,6 +33,10 @@ pub(crate) struct Mutual {
     pub(crate) director: OnceLock<Director<LeaderReplica, ClusterFleet>>,
     /// Whom the router wants links to.
     pub(crate) lanes: Lanes,
+    /// Held while this node's log is opened or dropped: one after the other.
+    pub(crate) log_changes: tokio::sync::Mutex<()>,
+    /// Raft id under which this node, as the leader, has a member open its log just now; 0: none.
+    pub(crate) beginning: AtomicU64,
     /// The log of a voter to be, until it has caught up.
     pub(crate) learner: Mutex<Option<Arc<Consensus>>>,
     /// Whether this node has left for good and is to forget itself at its stop.

@@ -4,6 +4,7 @@
 //! leader streams to it, to a registry of its own. A change of part swaps the source underneath.
 //! Not here: the stream (`follow`), becoming a voter (`voters`).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) struct RegistryHandle {
     removed: watch::Sender<Option<String>>,
     // While this node is on its own, its copy is what counts here, also for a voter.
     offline: watch::Sender<bool>,
+    // The recovery of the convention that a leader told of.
+    recovery: AtomicU64,
     tasks: TaskTracker,
 }
 
@@ -59,6 +62,7 @@ impl RegistryHandle {
             peers: OnceLock::new(),
             removed: watch::Sender::new(None),
             offline: watch::Sender::new(false),
+            recovery: AtomicU64::new(0),
             tasks,
         }
     }
@@ -289,6 +293,21 @@ impl RegistryHandle {
             newer
         });
         admitted
+    }
+
+    /// How often this node knows the convention to have been recovered from a lost quorum.
+    pub(crate) fn recoveries(&self) -> u64 {
+        let log = self.consensus().map(|log| log.identity().recovery_epoch);
+        let applied = self.read(|state| state.roll.recoveries);
+        let told = self.recovery.load(Ordering::Acquire);
+        applied.max(told).max(log.unwrap_or_default())
+    }
+
+    /// A leader of a convention that was recovered since has taken this follower in: terms count
+    /// anew from its own.
+    pub(super) fn begin_recovery(&self, recoveries: u64, term: u64) {
+        self.recovery.fetch_max(recoveries, Ordering::AcqRel);
+        self.standing.send_modify(|standing| standing.term = term);
     }
 
     /// Others say that this node was removed.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use leader::RaftId;
 use leader::reconcile::Replica;
 use protocol::NodeId;
 use protocol::peer::{PeerRequest, SessionDown, SessionOpen, SessionUp};
@@ -20,7 +21,7 @@ use transport::Alpn;
 use transport::streams::{BiStream, FrameReceiver, FrameSender};
 
 use super::peers::told;
-use super::strays;
+use super::{strays, voters};
 use crate::agent::node::{Node, stamp};
 
 /// Keeps a session with whoever leads, and announces this node when it leads itself, until
@@ -193,8 +194,8 @@ struct Session<'a> {
     // Heartbeats under way: their numbers and when they were sent. Held for a look-up only.
     sent: Mutex<VecDeque<(u64, Instant)>>,
     heard: watch::Sender<Instant>,
-    // Whether it began with this node as a voter, which gets no stream.
-    voted: bool,
+    // The log with which it began, as a voter, which gets no stream.
+    log: Option<RaftId>,
     renewed: AtomicBool,
     // Of the leader, once it has taken this node in.
     term: AtomicU64,
@@ -202,16 +203,24 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn new(node: &'a Arc<Node>, leader: NodeId, address: String) -> Self {
-        Self {
+        let session = Self {
             node,
             leader,
             address,
             sent: Mutex::default(),
             heard: watch::Sender::new(Instant::now()),
-            voted: node.membership.registry.consensus().is_some(),
+            log: None,
             renewed: AtomicBool::new(false),
             term: AtomicU64::new(u64::MAX),
-        }
+        };
+        let log = session.own_log();
+        Self { log, ..session }
+    }
+
+    /// The log that this node votes with now.
+    fn own_log(&self) -> Option<RaftId> {
+        let consensus = self.node.membership.registry.consensus();
+        consensus.map(|consensus| consensus.identity().raft)
     }
 
     /// Keeps it until it ends, and says why.
@@ -229,12 +238,13 @@ impl<'a> Session<'a> {
         let (lease, heartbeat) = match welcome {
             Ok(Ok(Some(SessionDown::Welcome {
                 term,
+                recoveries,
                 lease_ms,
                 heartbeat_ms,
                 was_lost,
             }))) => {
-                if !self.welcomed(term, was_lost) {
-                    return "a leader of an older term".to_owned();
+                if let Err(reason) = self.welcomed((recoveries, term), was_lost) {
+                    return reason;
                 }
                 if was_lost {
                     let ending = strays::end(Arc::clone(self.node), before);
@@ -245,6 +255,8 @@ impl<'a> Session<'a> {
                     Duration::from_millis(heartbeat_ms),
                 )
             }
+            Ok(Ok(Some(SessionDown::VotesNot { raft }))) => return self.votes_not(raft).await,
+            Ok(Ok(Some(SessionDown::Refused { reason }))) => return self.refused(reason).await,
             Ok(Ok(_)) => return "the node that was asked does not lead".to_owned(),
             Ok(Err(fault)) => return told(&fault),
             Err(_elapsed) => return "the leader gave no answer".to_owned(),
@@ -262,12 +274,6 @@ impl<'a> Session<'a> {
 
     fn open(&self) -> SessionOpen {
         let membership = &self.node.membership;
-        let follows = !self.voted;
-        // What an operator has said of its vote counts, as long as its own settings allow it.
-        let said = membership.registry.read(|state| {
-            let known = state.members.get(&membership.me);
-            known.is_none_or(|known| known.admission.may_vote)
-        });
         let index = *membership.registry.applied().borrow();
         // What was done offline is no one else's history.
         let offline = membership.registry.is_offline();
@@ -277,17 +283,31 @@ impl<'a> Session<'a> {
             name: membership.name.clone(),
             address: membership.address().to_owned(),
             capabilities: self.node.capabilities(),
-            may_vote: membership.may_vote && said,
+            may_vote: membership.may_vote,
             feature_level: FEATURE_LEVEL,
-            follow_from: follows.then_some(index),
+            recoveries: membership.registry.recoveries(),
+            raft: self.log.map(|raft| raft.0),
+            follow_from: self.log.is_none().then_some(index),
         }
     }
 
-    /// The leader has taken this node in; `false` if it is one of the past.
-    fn welcomed(&self, term: u64, was_lost: bool) -> bool {
+    /// The leader has taken this node in, unless it is one of the past.
+    fn welcomed(&self, (recoveries, term): (u64, u64), was_lost: bool) -> Result<(), String> {
         let registry = &self.node.membership.registry;
+        let known = registry.recoveries();
+        if recoveries < known {
+            return Err(format!(
+                "the leader `{}` does not know that the convention was recovered ({known} times, \
+                 it knows of {recoveries}); move its `state/` away and join it anew",
+                self.leader
+            ));
+        }
+        if recoveries > known && registry.consensus().is_none() {
+            registry.begin_recovery(recoveries, term);
+            self.node.membership.endpoint.set_recoveries(recoveries);
+        }
         if !registry.admits_term(term) {
-            return false;
+            return Err("a leader of an older term".to_owned());
         }
         registry.hear_leader(Some((self.leader, self.address.clone())), term);
         self.term.store(term, Ordering::Relaxed);
@@ -303,7 +323,34 @@ impl<'a> Session<'a> {
             registry.come_back();
             self.node.membership.trouble.send_replace(None);
         }
-        true
+        Ok(())
+    }
+
+    /// The leader's log has this node as no voter any more: it drops its own and follows.
+    async fn votes_not(&self, raft: u64) -> String {
+        if self.own_log() != Some(RaftId(raft)) {
+            return format!("the leader speaks of raft id {raft}, which is not this node's");
+        }
+        tracing::warn!(raft, leader = %self.leader, "this node was replaced as a voter meanwhile");
+        let node = Arc::clone(self.node);
+        // A task of its own: the session ends in the middle of it.
+        let closing = self.node.tasks.spawn(async move {
+            let closed = voters::close_log(&node, RaftId(raft)).await;
+            closed.map_err(|failure| failure.message)
+        });
+        match closing.await {
+            Ok(Ok(())) => "this node votes no more and follows from now".to_owned(),
+            Ok(Err(reason)) => format!("this node cannot drop its log: {reason}"),
+            Err(stopped) => stopped.to_string(),
+        }
+    }
+
+    /// The leader has no session for this node until an operator has acted.
+    async fn refused(&self, reason: String) -> String {
+        let trouble = &self.node.membership.trouble;
+        trouble.send_replace(Some(reason.clone()));
+        let _not_at_once = timeout(REFUSED_PAUSE, self.moved_on()).await;
+        reason
     }
 
     /// Sends heartbeats until shutdown. The leader acknowledges none until this node's roles are
@@ -332,6 +379,7 @@ impl<'a> Session<'a> {
         SessionUp::Heartbeat {
             number,
             bound: *node.membership.bound.borrow(),
+            raft: self.own_log().map(|raft| raft.0),
             actors: node.actors.all().len() as u64,
             held,
             distrusted,
@@ -362,6 +410,8 @@ impl<'a> Session<'a> {
                     membership.trouble.send_replace(None);
                 }
                 SessionDown::NotLeader => return "the leader leads no longer".to_owned(),
+                SessionDown::VotesNot { raft } => return self.votes_not(raft).await,
+                SessionDown::Refused { reason } => return self.refused(reason).await,
                 SessionDown::Welcome { .. } => {}
             }
         }
@@ -404,7 +454,7 @@ impl<'a> Session<'a> {
         let mut parts = registry.parts();
         loop {
             parts.borrow_and_update();
-            if self.voted && registry.consensus().is_none() {
+            if self.log.is_some() && registry.consensus().is_none() {
                 return "this node votes no more and follows from now".to_owned();
             }
             let now = standing.borrow_and_update().clone();
@@ -433,6 +483,9 @@ impl<'a> Session<'a> {
 
 /// Wait before the leader is looked for again, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 100..500;
+
+/// Wait before a session is asked for again that was refused.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long the leader is looked for at a time.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);

@@ -15,11 +15,15 @@ use protocol::registry::{Command, MemberCommand, MemberState, Outcome};
 use protocol::{Incarnation, NodeId, SourceHash};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use transport::streams::{BiStream, FrameReceiver, FrameSender};
+use transport::streams::{BiStream, FrameReceiver};
 
+use super::histories::{NoSession, may_begin};
 use super::leadership;
 use super::peers::told;
 use crate::agent::node::{Node, stamp};
+
+mod stream;
+use stream::feed;
 
 /// The members' sessions with this node, while it leads.
 #[derive(Debug, Default)]
@@ -27,6 +31,8 @@ pub(crate) struct Sessions {
     // Held for a look-up or an insertion only.
     seen: Mutex<BTreeMap<NodeId, Seen>>,
     changed: watch::Sender<u64>,
+    // Runs that were refused: each is told about once. Held for an insertion only.
+    refused: Mutex<BTreeMap<NodeId, Incarnation>>,
 }
 
 #[derive(Debug)]
@@ -37,8 +43,23 @@ struct Seen {
     /// What its router must have before a heartbeat renews the lease; `None`: no session yet since
     /// this node leads.
     begun_at: Option<u64>,
+    /// Since when it has not been as far as it must; `None`: it is.
+    behind_since: Option<Instant>,
     /// Its loss is on its way to the log: nothing renews the lease any more.
     losing: bool,
+}
+
+impl Seen {
+    /// How long the lease and its margin last, for one that is heard now. One that is behind is
+    /// alive as well, and not lost for it at once; but everybody waits for it.
+    fn renewed_until(&self) -> Instant {
+        let now = Instant::now();
+        let counts = match self.behind_since {
+            Some(since) => now.min(since + BEHIND_LIMIT),
+            None => now,
+        };
+        counts + LEASE + MARGIN
+    }
 }
 
 /// What a heartbeat does.
@@ -94,6 +115,28 @@ impl Sessions {
         seen.get(&node).is_some_and(|seen| seen.begun_at.is_some())
     }
 
+    /// Whether this run of a member was not refused before.
+    pub(super) fn is_news(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(node, incarnation) != Some(incarnation)
+    }
+
+    /// From now on heartbeats renew the member's lease only once its router has this index: who
+    /// waits for it has waited long, and is to wait no longer than the lease.
+    pub(crate) fn require(&self, node: NodeId, index: u64) {
+        let mut seen = self.seen();
+        let Some(entry) = seen.get_mut(&node) else {
+            return;
+        };
+        if let Some(begun_at) = &mut entry.begun_at
+            && *begun_at < index
+            && entry.report.bound < index
+        {
+            *begun_at = index;
+            entry.behind_since.get_or_insert_with(Instant::now);
+        }
+    }
+
     /// Grants a fresh lease; `false` while the loss of the last one is on its way. `applied`: for a
     /// session that begins now, how far the registry is here. It is looked at under the lock, so
     /// that whoever finds no session afterwards knows that a later one asks for as much or more.
@@ -109,6 +152,7 @@ impl Sessions {
             until: Instant::now(),
             report: Report::default(),
             begun_at: None,
+            behind_since: None,
             losing: false,
         };
         let entry = seen.entry(node).or_insert_with(fresh);
@@ -118,10 +162,11 @@ impl Sessions {
         if entry.losing {
             return false;
         }
-        entry.until = Instant::now() + LEASE + MARGIN;
         if let Some(applied) = applied {
             entry.begun_at = Some(applied());
+            entry.behind_since.get_or_insert_with(Instant::now);
         }
+        entry.until = entry.renewed_until();
         drop(seen);
         self.moved();
         true
@@ -147,8 +192,10 @@ impl Sessions {
             Some(begun_at) if report.bound < begun_at => Heard::Behind,
             Some(_) => Heard::Renewed,
         };
-        // One that is behind is alive as well: it is not lost for it.
-        entry.until = Instant::now() + LEASE + MARGIN;
+        if heard == Heard::Renewed {
+            entry.behind_since = None;
+        }
+        entry.until = entry.renewed_until();
         entry.report = report;
         drop(seen);
         self.moved();
@@ -347,15 +394,16 @@ pub(super) async fn serve(node: &Arc<Node>, from: NodeId, open: SessionOpen, str
     } = stream;
     let was_lost = match begin(node, from, &open).await {
         Ok(was_lost) => was_lost,
-        Err(reason) => {
+        Err(NoSession(reason, down)) => {
             tracing::info!(member = %from, reason, "no session");
-            let _gone = sender.send(&SessionDown::NotLeader).await;
+            let _gone = sender.send(&down).await;
             let _gone = sender.finish_and_wait().await;
             return;
         }
     };
     let welcome = SessionDown::Welcome {
         term: node.membership.registry.standing().borrow().term,
+        recoveries: node.membership.registry.recoveries(),
         lease_ms: LEASE.as_millis() as u64,
         heartbeat_ms: HEARTBEAT.as_millis() as u64,
         was_lost,
@@ -365,25 +413,19 @@ pub(super) async fn serve(node: &Arc<Node>, from: NodeId, open: SessionOpen, str
     }
     tracing::info!(member = %from, name = open.name, was_lost, "session with a member");
     let (acknowledge, acknowledged) = mpsc::channel(16);
+    let (log, logs) = watch::channel(open.raft);
     let ended = tokio::select! {
-        ended = hear(node, from, &open, &mut receiver, acknowledge) => ended,
-        ended = feed(node, open.follow_from, &mut sender, acknowledged) => ended,
+        ended = hear(node, (from, &open), &mut receiver, (acknowledge, log)) => ended,
+        ended = feed(node, &open, &mut sender, (acknowledged, logs)) => ended,
     };
     tracing::info!(member = %from, reason = ended, "session ended");
 }
 
 /// Has the registry know this run of the member, and grants it a lease. Says whether it counted as
 /// lost.
-async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, String> {
-    super::serve::must_lead(node).map_err(|refusal| refusal.text)?;
+async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, NoSession> {
+    may_begin(node, from, open).await?;
     let registry = &node.membership.registry;
-    let level = registry.read(|state| state.feature_level);
-    if open.feature_level < level {
-        return Err(format!(
-            "the member applies feature level {}, the convention is at {level}: upgrade it",
-            open.feature_level
-        ));
-    }
     let known = registry.read(|state| state.members.get(&from).cloned());
     let is_up = known.as_ref().is_some_and(|member| {
         member.incarnation == open.incarnation && member.state == MemberState::Up
@@ -403,7 +445,7 @@ async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, St
         };
         let (_, outcome) = registry.propose(started).await.map_err(failed)?;
         if let Outcome::Refused(refused) = outcome {
-            return Err(refused.to_string());
+            return Err(refused.to_string().into());
         }
     }
     let differs = registry.read(|state| {
@@ -429,7 +471,9 @@ async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, St
     let applied = || registry.read_at(|index, _| index);
     let sessions = &node.membership.sessions;
     if !sessions.grant(from, open.incarnation, Some(&applied)) {
-        return Err("the loss of its last lease is being committed".to_owned());
+        return Err("the loss of its last lease is being committed"
+            .to_owned()
+            .into());
     }
     Ok(was_lost)
 }
@@ -437,20 +481,21 @@ async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, St
 /// Takes in the member's heartbeats until it stops or is not heard any more.
 async fn hear(
     node: &Node,
-    from: NodeId,
-    open: &SessionOpen,
+    (from, open): (NodeId, &SessionOpen),
     receiver: &mut FrameReceiver,
-    acknowledge: mpsc::Sender<u64>,
+    (acknowledge, log): (mpsc::Sender<u64>, watch::Sender<Option<u64>>),
 ) -> String {
     loop {
         match receiver.receive::<SessionUp>().await {
             Ok(Some(SessionUp::Heartbeat {
                 number,
                 bound,
+                raft,
                 actors,
                 held,
                 distrusted,
             })) => {
+                log.send_if_modified(|log| std::mem::replace(log, raft) != raft);
                 let report = Report {
                     bound,
                     actors,
@@ -482,80 +527,6 @@ async fn hear(
     }
 }
 
-/// Sends acknowledgements, and the registry's stream to who follows it.
-async fn feed(
-    node: &Node,
-    follow_from: Option<u64>,
-    sender: &mut FrameSender,
-    mut acknowledged: mpsc::Receiver<u64>,
-) -> String {
-    let registry = &node.membership.registry;
-    let (mut applied, mut standing) = (registry.applied(), registry.standing());
-    let mut at = follow_from;
-    let mut first = true;
-    let over = async {
-        let _stands = standing.wait_for(|standing| !standing.leads).await;
-    };
-    tokio::pin!(over);
-    loop {
-        applied.borrow_and_update();
-        if let Some(index) = at {
-            match next_of_stream(node, index, first) {
-                Some((reached, down)) => {
-                    if let Err(fault) = sender.send(&down).await {
-                        return told(&fault);
-                    }
-                    at = Some(reached);
-                    first = false;
-                    applied.mark_changed();
-                }
-                None => first = false,
-            }
-        }
-        tokio::select! {
-            biased;
-            number = acknowledged.recv() => {
-                let Some(number) = number else {
-                    return "the member is not heard any more".to_owned();
-                };
-                if let Err(fault) = sender.send(&SessionDown::Acknowledged { number }).await {
-                    return told(&fault);
-                }
-            }
-            () = &mut over => {
-                let _gone = sender.send(&SessionDown::NotLeader).await;
-                let _gone = sender.finish_and_wait().await;
-                return "this node leads no longer".to_owned();
-            }
-            changed = applied.changed(), if at.is_some() => if changed.is_err() {
-                return "this node stops".to_owned();
-            },
-        }
-    }
-}
-
-/// What a follower at `index` gets next; the first time something in any case.
-fn next_of_stream(node: &Node, index: u64, first: bool) -> Option<(u64, SessionDown)> {
-    let registry = &node.membership.registry;
-    // Index 0: it knows nothing, or nothing that counts.
-    let entries = (index > 0).then(|| registry.entries_after(index, BATCH));
-    match entries.flatten() {
-        Some(entries) if entries.is_empty() && !first => None,
-        Some(entries) => {
-            let reached = entries.last().map_or(index, |(index, _)| *index);
-            let entries = entries.into_iter();
-            let entries = entries.map(|(index, commands)| (index, commands.as_ref().clone()));
-            let entries = entries.collect();
-            Some((reached, SessionDown::Applied { entries }))
-        }
-        None => {
-            let (index, state) = registry.read_at(|index, state| (index, state.clone()));
-            let state = Box::new(state);
-            Some((index, SessionDown::Snapshot { index, state }))
-        }
-    }
-}
-
 /// Between two heartbeats.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -569,6 +540,9 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// serves without a session (`lease::FORMER_LEADER`), and long enough to find the new one.
 const FORMER_LEADER_BACK: Duration = Duration::from_millis(3_500);
 
+/// How long a member may be heard that is not as far as it must, before its lease runs out.
+const BEHIND_LIMIT: Duration = Duration::from_secs(15);
+
 /// More than this part of the members silent: lost slowly.
 const MASS_PART: usize = 5;
 
@@ -578,91 +552,5 @@ const MASS_PAUSE: Duration = Duration::from_secs(1);
 /// Wait before a loss that was not committed is tried again.
 const LOSE_AGAIN: Duration = Duration::from_millis(200);
 
-/// Entries in one document of the stream.
-const BATCH: usize = 64;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lease_ends_with_its_margin_and_is_renewed_by_the_same_run_only() {
-        let sessions = Sessions::default();
-        let (node, run) = (NodeId(2), Incarnation(7));
-        assert!(sessions.grant(node, run, Some(&|| 0)));
-        tokio::time::advance(LEASE).await;
-        assert!(sessions.due(Instant::now()).0.is_empty());
-        assert_eq!(sessions.hear(node, run, Report::default()), Heard::Renewed);
-        let other = sessions.hear(node, Incarnation(8), Report::default());
-        assert_eq!(other, Heard::Over);
-        tokio::time::advance(LEASE + MARGIN).await;
-        assert_eq!(sessions.due(Instant::now()), (vec![(node, run)], None));
-        sessions.forget(node);
-        assert_eq!(sessions.due(Instant::now()), (Vec::new(), None));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_lease_of_a_session_waits_for_the_roles_of_its_beginning() {
-        let sessions = Sessions::default();
-        let (node, run) = (NodeId(2), Incarnation(7));
-        let bound = |bound| Report {
-            bound,
-            ..Report::default()
-        };
-        assert!(sessions.grant(node, run, None));
-        assert!(!sessions.has_begun(node));
-        assert_eq!(sessions.hear(node, run, bound(99)), Heard::Over);
-        assert!(sessions.grant(node, run, Some(&|| 12)));
-        assert!(sessions.has_begun(node));
-        assert_eq!(sessions.hear(node, run, bound(11)), Heard::Behind);
-        assert_eq!(sessions.hear(node, run, bound(12)), Heard::Renewed);
-        assert!(sessions.grant(node, run, Some(&|| 15)));
-        assert_eq!(sessions.hear(node, run, bound(14)), Heard::Behind);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lease_whose_loss_is_being_committed_is_not_renewed() {
-        let sessions = Sessions::default();
-        let (node, run) = (NodeId(2), Incarnation(7));
-        assert!(sessions.grant(node, run, Some(&|| 0)));
-        assert!(!sessions.begin_loss(node, run), "it holds");
-        tokio::time::advance(LEASE + MARGIN).await;
-        assert!(sessions.begin_loss(node, run));
-        assert_eq!(sessions.hear(node, run, Report::default()), Heard::Over);
-        assert!(!sessions.grant(node, run, Some(&|| 0)));
-        assert!(sessions.grant(node, Incarnation(8), Some(&|| 0)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn those_that_fall_silent_together_are_seen_together_when_the_first_is_due() {
-        let sessions = Sessions::default();
-        for node in 1..=10 {
-            assert!(sessions.grant(NodeId(node), Incarnation(1), Some(&|| 0)));
-            tokio::time::advance(HEARTBEAT / 10).await;
-        }
-        assert_eq!(sessions.silent(Instant::now()), 0);
-        // Those from the seventh on go on; the others were heard at moments of their own.
-        tokio::time::advance(HEARTBEAT).await;
-        for node in 7..=10 {
-            let heard = sessions.hear(NodeId(node), Incarnation(1), Report::default());
-            assert_eq!(heard, Heard::Renewed);
-        }
-        tokio::time::advance(LEASE + MARGIN - 2 * HEARTBEAT).await;
-        let (due, _) = sessions.due(Instant::now());
-        assert_eq!((due.len(), sessions.silent(Instant::now())), (1, 6));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_one_that_is_silent_longest_is_lost_first() {
-        let sessions = Sessions::default();
-        sessions.grant(NodeId(3), Incarnation(1), None);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        sessions.grant(NodeId(2), Incarnation(1), None);
-        let (due, next) = sessions.due(Instant::now());
-        assert!(due.is_empty() && next.is_some());
-        tokio::time::advance(LEASE + MARGIN).await;
-        let (due, _) = sessions.due(Instant::now());
-        let nodes: Vec<_> = due.into_iter().map(|(node, _)| node.0).collect();
-        assert_eq!(nodes, [3, 2]);
-    }
-}
+mod tests;

@@ -43,6 +43,13 @@ pub(crate) async fn take_part(
     membership: &Membership,
     state: &StateFolder,
 ) -> Result<(), OpenError> {
+    open_part(membership, state).await?;
+    let recoveries = membership.registry.recoveries();
+    membership.endpoint.set_recoveries(recoveries);
+    Ok(())
+}
+
+async fn open_part(membership: &Membership, state: &StateFolder) -> Result<(), OpenError> {
     let (convention, founder) = {
         let identity = membership.identity();
         (identity.convention(), identity.is_founder())

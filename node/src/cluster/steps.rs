@@ -8,6 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use leader::RaftId;
 use leader::reconcile::{Construct, Fleet, StepKey, StepName};
 use protocol::control::{ActorFailure, FailureCode};
 use protocol::peer::{PeerResponse, Step, StepOutcome};
@@ -202,7 +203,7 @@ async fn carry_out(node: &Arc<Node>, local: &LocalFleet, from: NodeId, step: Ste
             recoveries,
             authority,
         } => ended(voters::open_log(node, raft, recoveries, &authority.0).await),
-        Step::CloseLog => ended(voters::close_log(node).await),
+        Step::CloseLog { raft } => ended(voters::close_log(node, RaftId(raft)).await),
     }
 }
 
@@ -218,7 +219,7 @@ fn kind(step: &Step) -> &'static str {
         Step::Drain { .. } => "drain",
         Step::End { .. } => "end",
         Step::OpenLog { .. } => "open log",
-        Step::CloseLog => "close log",
+        Step::CloseLog { .. } => "close log",
     }
 }
 

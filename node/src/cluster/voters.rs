@@ -6,6 +6,7 @@
 //! Not here: the joint change itself (`leader::raft`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,11 @@ use protocol::control::ActorFailure;
 use protocol::peer::{PeerResponse, SecretText, Step, StepOutcome};
 use protocol::registry::{Command, Member, MemberCommand, MemberState, Outcome, State};
 use protocol::wire::{Refusal, RefusalCode};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::fleet::ClusterFleet;
+use super::follow;
 use super::steps::failure;
 use super::voter_calls::VoterCalls;
 use crate::agent::node::{Node, stamp};
@@ -69,6 +73,7 @@ pub(crate) async fn open_log(
     authority: &str,
 ) -> Result<(), ActorFailure> {
     let raft = RaftId(raft);
+    let _alone = node.mutual.log_changes.lock().await;
     let registry = &node.membership.registry;
     let open = learner(node).or_else(|| registry.consensus());
     if let Some(open) = &open {
@@ -132,14 +137,38 @@ async fn take_over(node: &Arc<Node>, consensus: Arc<Consensus>) {
     tracing::info!("the registry is read from this node's own log");
 }
 
-/// Drops this node's log and the authority's key: it is no voter any more.
-pub(crate) async fn close_log(node: &Arc<Node>) -> Result<(), ActorFailure> {
-    drop_log(node).await?;
+/// Drops this node's log of this raft id and the authority's key: it is no voter any more. A log
+/// that was opened since under another id stays.
+pub(crate) async fn close_log(node: &Arc<Node>, raft: RaftId) -> Result<(), ActorFailure> {
+    let _alone = node.mutual.log_changes.lock().await;
+    let open = learner(node).or_else(|| node.membership.registry.consensus());
+    if let Some(open) = open.filter(|open| open.identity().raft != raft) {
+        let now = open.identity().raft.0;
+        tracing::info!(
+            raft = raft.0,
+            now,
+            "an older log than this node's was to be dropped"
+        );
+        return Ok(());
+    }
+    stop_log(node).await;
+    // A crash between any two of these leaves a node that its next session sets right; without
+    // the log, a founder that still counts as one would begin an empty one.
+    let state = node.directory.state();
+    let kept = follow::keep_now(&state, &node.membership.registry);
+    kept.map_err(|cause| failure(format!("the copy of the registry is not kept: {cause}")))?;
     let dropped = node.membership.identity().drop_authority();
-    dropped.map_err(|error| failure(error.to_string()))
+    dropped.map_err(|error| failure(error.to_string()))?;
+    remove_file(&state.raft())
 }
 
 async fn drop_log(node: &Arc<Node>) -> Result<(), ActorFailure> {
+    stop_log(node).await;
+    remove_file(&node.directory.state().raft())
+}
+
+/// From now on this node follows, whatever part it had.
+async fn stop_log(node: &Arc<Node>) {
     if let Some(learner) = learner(node) {
         set_learner(node, None);
         learner.shutdown().await;
@@ -151,7 +180,6 @@ async fn drop_log(node: &Arc<Node>) -> Result<(), ActorFailure> {
         consensus.shutdown().await;
         tracing::info!("this node votes no more");
     }
-    remove_file(&node.directory.state().raft())
 }
 
 fn remove_file(path: &std::path::Path) -> Result<(), ActorFailure> {
@@ -217,15 +245,26 @@ async fn repair(node: &Arc<Node>, fleet: &ClusterFleet) {
         });
         pairs.collect::<Vec<_>>()
     });
+    let mut repairs = JoinSet::new();
     for (voter, hash, bytes) in missing {
-        let bringing = fleet.ensure_held(voter, hash, bytes, None);
-        match tokio::time::timeout(REPAIR_LIMIT, bringing).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(reason)) => tracing::warn!(%voter, reason, "a voter lacks a package"),
-            Err(_elapsed) => tracing::warn!(%voter, "a voter lacks a package for long"),
+        if repairs.len() >= REPAIRS_AT_ONCE {
+            let _done = repairs.join_next().await;
         }
+        let fleet = fleet.clone();
+        repairs.spawn(async move {
+            let bringing = fleet.ensure_held(voter, hash, bytes, None);
+            match tokio::time::timeout(REPAIR_LIMIT, bringing).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(reason)) => tracing::warn!(%voter, reason, "a voter lacks a package"),
+                Err(_elapsed) => tracing::warn!(%voter, "a voter lacks a package for long"),
+            }
+        });
     }
+    while repairs.join_next().await.is_some() {}
 }
+
+/// Packages on their way to voters at a time: one that is slow keeps back no other.
+const REPAIRS_AT_ONCE: usize = 8;
 
 /// How long one package may keep the look at the voters.
 const REPAIR_LIMIT: Duration = Duration::from_secs(60);
@@ -258,7 +297,8 @@ async fn improve(node: &Arc<Node>, fleet: &ClusterFleet) -> Result<(), String> {
         Some(VoterChange::RemoveLearner(raft)) => {
             let removed = consensus.remove_learner(raft).await;
             removed.map_err(|error| error.to_string())?;
-            close_logs(node, fleet, electorate.learners.get(&raft).copied());
+            let gone = electorate.learners.get(&raft).map(|member| (raft, *member));
+            close_logs(node, fleet, gone);
             Ok(())
         }
         Some(VoterChange::SetVoters(rafts)) => {
@@ -266,7 +306,7 @@ async fn improve(node: &Arc<Node>, fleet: &ClusterFleet) -> Result<(), String> {
                 .voters
                 .iter()
                 .filter(|(raft, _)| !rafts.contains(raft));
-            let gone: Vec<_> = gone.map(|(_, member)| *member).collect();
+            let gone: Vec<_> = gone.map(|(raft, member)| (*raft, *member)).collect();
             let changed = consensus.change_voters(rafts.clone()).await;
             changed.map_err(|error| error.to_string())?;
             tracing::info!(?rafts, "the voters are changed");
@@ -276,12 +316,13 @@ async fn improve(node: &Arc<Node>, fleet: &ClusterFleet) -> Result<(), String> {
     }
 }
 
-/// Tells former voters and learners to drop their logs; who cannot hear finds out by itself.
-fn close_logs(node: &Node, fleet: &ClusterFleet, members: impl IntoIterator<Item = NodeId>) {
-    for member in members {
+/// Tells former voters and learners to drop their logs; who cannot hear is told when its next
+/// session begins (`sessions`).
+fn close_logs(node: &Node, fleet: &ClusterFleet, gone: impl IntoIterator<Item = (RaftId, NodeId)>) {
+    for (raft, member) in gone {
         let fleet = fleet.clone();
         node.tasks.spawn(async move {
-            let closing = fleet.step(member, Step::CloseLog);
+            let closing = fleet.step(member, Step::CloseLog { raft: raft.0 });
             let _unless_gone = tokio::time::timeout(CLOSE_LIMIT, closing).await;
         });
     }
@@ -306,7 +347,7 @@ fn willing(
         let mut sources = state.sources.keys();
         sources.all(|hash| holdings.judgement(member, *hash).is_some())
     };
-    let reachable = |member: &Member| member.admission.may_vote && !member.address.is_empty();
+    let reachable = |member: &Member| member.admission.is_willing() && !member.address.is_empty();
     let members = state.members.iter();
     let willing = members.filter(|(id, member)| reachable(member) || **id == node.id);
     willing
@@ -353,13 +394,14 @@ async fn begin(
     let Some(authority) = authority else {
         return Err("the authority's key is not on this node".to_owned());
     };
-    let (recoveries, address) = node.replica.read(|state| {
+    let address = node.replica.read(|state| {
         let address = state.members.get(&member).map(|m| m.address.clone());
-        (state.roll.recoveries, address.unwrap_or_default())
+        address.unwrap_or_default()
     });
+    let _begun = Beginning::of(node, raft);
     let step = Step::OpenLog {
         raft,
-        recoveries,
+        recoveries: consensus.identity().recovery_epoch,
         authority: SecretText(authority.to_string()),
     };
     match fleet.step(member, step).await {
@@ -375,6 +417,65 @@ async fn begin(
     added.map_err(|error| error.to_string())?;
     tracing::info!(%member, raft, "a member gets the log");
     Ok(())
+}
+
+/// While it stands, the raft id that it names is on its way into the membership: a session with
+/// that log is not one of a former voter.
+struct Beginning<'a>(&'a Node);
+
+impl<'a> Beginning<'a> {
+    fn of(node: &'a Node, raft: u64) -> Self {
+        node.mutual.beginning.store(raft, Ordering::Release);
+        Self(node)
+    }
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.0.mutual.beginning.store(0, Ordering::Release);
+    }
+}
+
+/// Waits until nobody votes or learns any more under the raft id that a member names last.
+pub(super) async fn until_one_is_out(node: &Node, mut logs: watch::Receiver<Option<u64>>) -> u64 {
+    loop {
+        let log = *logs.borrow_and_update();
+        let out = async {
+            match log {
+                Some(raft) => until_out(node, RaftId(raft)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = out => return log.unwrap_or_default(),
+            changed = logs.changed() => if changed.is_err() {
+                return std::future::pending().await;
+            },
+        }
+    }
+}
+
+/// Waits until this leader is sure that nobody votes or learns under a raft id any more.
+async fn until_out(node: &Node, raft: RaftId) {
+    let mut applied = node.membership.registry.applied();
+    while let Some(consensus) = node.membership.registry.consensus() {
+        applied.borrow_and_update();
+        consensus.until_out(raft).await;
+        if is_out(node, raft) {
+            return;
+        }
+        if applied.changed().await.is_err() {
+            break;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Whether nobody votes or learns under a raft id any more, as this leader has committed.
+pub(super) fn is_out(node: &Node, raft: RaftId) -> bool {
+    let begins = node.mutual.beginning.load(Ordering::Acquire) == raft.0;
+    let consensus = node.membership.registry.consensus();
+    !begins && consensus.is_some_and(|consensus| consensus.is_out(raft))
 }
 
 fn is_up(state: &State, member: NodeId) -> bool {

@@ -82,9 +82,9 @@ pub enum ClusterRequest {
         /// Who asks.
         by: String,
     },
-    /// So many voters are wanted.
+    /// How many voters the convention is to have.
     Voters {
-        /// 3 or 5.
+        /// 1, 3, 5 or 7.
         wanted: u8,
         /// Who asks.
         by: String,

@@ -38,10 +38,20 @@ pub struct Admission {
     pub joined: Stamp,
     /// Who let it in: `token ID`, `approved by NAME`, `founder`.
     pub by: String,
-    /// Whether it is willing to become a voter.
+    /// Whether its own settings let it be a voter.
     pub may_vote: bool,
     /// Whether an operator wants no actors on it.
     pub drained: bool,
+    /// Whether an operator wants it not to vote; the member itself never changes it.
+    pub demoted: bool,
+}
+
+impl Admission {
+    /// Whether it may become or stay a voter: both its settings and the operator let it.
+    #[must_use]
+    pub fn is_willing(&self) -> bool {
+        self.may_vote && !self.demoted
+    }
 }
 
 /// Standing of a member.
@@ -119,7 +129,7 @@ pub struct Roll {
     pub approvals: BTreeMap<KeyDigest, Approval>,
     /// Former members.
     pub removed: BTreeMap<NodeId, Removal>,
-    /// Voters wanted, 3 or 5; 0: not set, which means 3.
+    /// Voters wanted, an odd number up to 7; 0: not set, which means 3.
     pub voters_wanted: u8,
     /// Last raft id given to a voter; 0: none but the founder's 1.
     pub last_raft_id: u64,
@@ -167,7 +177,7 @@ pub enum MemberCommand {
         address: String,
         /// Id of its join token; `None`: it was approved, or founded the convention.
         token: Option<String>,
-        /// Whether it is willing to become a voter.
+        /// Whether its own settings let it be a voter.
         may_vote: bool,
         /// When.
         stamp: Stamp,
@@ -192,7 +202,7 @@ pub enum MemberCommand {
         /// When.
         stamp: Stamp,
     },
-    /// A running member has other capabilities, address or wishes than before.
+    /// A running member has other capabilities, address or settings than before.
     Describe {
         /// The member.
         node: NodeId,
@@ -202,7 +212,7 @@ pub enum MemberCommand {
         address: String,
         /// Its capabilities, a dictionary literal.
         capabilities: String,
-        /// Whether it is willing to become a voter.
+        /// Whether its own settings let it be a voter.
         may_vote: bool,
         /// When.
         stamp: Stamp,
@@ -262,7 +272,7 @@ pub enum MemberCommand {
     },
     /// So many voters are wanted.
     Voters {
-        /// 3 or 5.
+        /// 1, 3, 5 or 7.
         wanted: u8,
         /// Who asks.
         by: String,
@@ -287,6 +297,17 @@ pub enum MemberCommand {
     Recovered {
         /// The survivor.
         node: NodeId,
+        /// When.
+        stamp: Stamp,
+    },
+    /// An operator wants a member not to vote, or lets it again.
+    Vote {
+        /// The member.
+        node: NodeId,
+        /// Whether it may vote from now on.
+        on: bool,
+        /// Who asks.
+        by: String,
         /// When.
         stamp: Stamp,
     },

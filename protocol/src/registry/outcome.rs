@@ -130,7 +130,7 @@ pub enum Refusal {
         key: KeyDigest,
     },
     /// The number of voters cannot be that.
-    #[error("a convention has 3 or 5 voters, not {wanted}")]
+    #[error("a convention has 1, 3, 5 or 7 voters, not {wanted}: an even number adds no safety")]
     Voters {
         /// What was asked.
         wanted: u8,

@@ -144,7 +144,7 @@ async fn greet(
     let (mut sender, mut receiver) = established.quic().accept_bi().await.map_err(gone)?;
     let greeting = hello::read_request(&mut receiver).await.map_err(refuse)?;
     let version = hello::agree(&greeting, shared.settings.versions).map_err(refuse)?;
-    hello::respond(&mut sender, version, &shared.settings.about)
+    hello::respond(&mut sender, version, &shared.about())
         .await
         .map_err(refuse)?;
     Ok((greeting, version))

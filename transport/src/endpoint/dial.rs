@@ -185,7 +185,7 @@ impl Endpoint {
 
 async fn greet(established: &Established, shared: &super::Shared) -> Result<HelloResponse, Closed> {
     let settings = &shared.settings;
-    match hello::greet(established.quic(), settings.versions, &settings.about).await {
+    match hello::greet(established.quic(), settings.versions, &shared.about()).await {
         Ok(response) => Ok(response),
         Err(GreetFault::Bad(refusal)) => {
             super::close(established.quic(), &refusal);

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use protocol::wire::Refusal;
+use protocol::wire::{About, Refusal};
 use protocol::{ConventionId, NodeId};
 use quinn::{EndpointConfig, TokioRuntime, VarInt};
 
@@ -52,6 +52,19 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) live: Arc<Live>,
     arriving: AtomicUsize,
+    // As `settings.about` has it at first; it is known for sure only once the port is bound.
+    recoveries: AtomicU64,
+}
+
+impl Shared {
+    /// What this node says of itself on connections that begin now.
+    pub(crate) fn about(&self) -> About {
+        let recoveries = self.recoveries.load(Ordering::Relaxed);
+        About {
+            recoveries,
+            ..self.settings.about.clone()
+        }
+    }
 }
 
 /// The endpoint cannot be bound.
@@ -84,11 +97,17 @@ impl Endpoint {
         let shared = Arc::new(Shared {
             credentials,
             authorise,
+            recoveries: AtomicU64::new(settings.about.recoveries),
             settings,
             live: Arc::default(),
             arriving: AtomicUsize::new(0),
         });
         Ok(Self { quic, shared })
+    }
+
+    /// From now on connections say that the convention was recovered so often.
+    pub fn set_recoveries(&self, recoveries: u64) {
+        self.shared.recoveries.store(recoveries, Ordering::Relaxed);
     }
 
     /// The address that it is bound to.

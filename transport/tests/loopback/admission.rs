@@ -28,6 +28,9 @@ fn refused(fault: &DialFault) -> RefusalCode {
 async fn members_reach_each_other_and_know_who_is_there() {
     let world = World::new(1);
     let (one, mut two) = (world.host(1), world.host(2));
+    // Known only once the port is bound.
+    one.endpoint.set_recoveries(3);
+    two.endpoint.set_recoveries(4);
     for alpn in [Alpn::Convention, Alpn::Lane, Alpn::Bulk] {
         let dialled = one.endpoint.dial(two.address, Some(NodeId(2)), alpn).await;
         let (here, there) = (dialled.unwrap(), two.admitted().await);
@@ -36,6 +39,8 @@ async fn members_reach_each_other_and_know_who_is_there() {
         assert_eq!((here.alpn(), there.alpn()), (alpn, alpn));
         assert_eq!((here.version(), there.version()), (1, 1));
         assert_eq!(there.about().release, "test");
+        let recoveries = (here.about().recoveries, there.about().recoveries);
+        assert_eq!(recoveries, (4, 3));
         assert_eq!(
             here.authority(),
             Some(world.authority.certificate().key_hash())

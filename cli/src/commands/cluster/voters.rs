@@ -1,4 +1,4 @@
-//! `cluster voters`: how many members are to vote.
+//! `cluster voters`: how many voters the convention is to have.
 
 use protocol::control::ClusterRequest;
 
@@ -6,12 +6,13 @@ use super::super::{Context, Outcome};
 use super::asking::order;
 use crate::online::user;
 
-/// Set how many members vote once so many are willing: 3 or 5
+/// Set how many voters the convention is to have: 3, or 5 to bear the loss of two at once
 ///
-/// `convvoters.cfg` says it when a convention is founded; afterwards this does.
+/// Members become voters as they are willing and hold every package; there is never an even
+/// number of them. `cluster status` shows who votes and how many are wanted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// 3, or 5 for a convention that is to survive two lost voters
+    /// 1, 3, 5 or 7
     wanted: u8,
 }
 

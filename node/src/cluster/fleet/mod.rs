@@ -32,6 +32,9 @@ mod spreading;
 /// How long one attempt of a step may take; the next one finds what the last has begun.
 const ATTEMPT: Duration = Duration::from_secs(30);
 
+/// How long a member may take to apply an index before its lease depends on it.
+const APPLIED_LIMIT: Duration = Duration::from_secs(5);
+
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -206,6 +209,10 @@ impl Fleet for ClusterFleet {
         self.spread_for(source, bytes, reach, request, origin).await
     }
 
+    async fn secure(&self, source: SourceHash, bytes: u64) -> Result<(), ActorFailure> {
+        self.hold_by_majority(source, bytes).await
+    }
+
     async fn preflight(
         &self,
         source: SourceHash,
@@ -254,14 +261,23 @@ impl Fleet for ClusterFleet {
         let _lost = self.step(node, Step::Discard { actor }).await;
     }
 
+    /// A member that does not get there within [`APPLIED_LIMIT`] is granted no more lease until it
+    /// does; without one it is lost, and waited for no longer.
     async fn applied(&self, index: u64) {
         let mut steps = JoinSet::new();
         for member in self.others() {
             let fleet = self.clone();
             steps.spawn(async move {
                 let applied = fleet.step(member, Step::Applied { index });
+                let demanded = async {
+                    tokio::time::sleep(APPLIED_LIMIT).await;
+                    tracing::warn!(%member, index, "a member does not apply what others wait for");
+                    fleet.node.membership.sessions.require(member, index);
+                    std::future::pending::<()>().await;
+                };
                 tokio::select! {
                     _done_or_lost = applied => {}
+                    () = demanded => {}
                     () = fleet.without_lease(member) => {
                         tracing::info!(%member, "the former leader has no lease any more");
                     }

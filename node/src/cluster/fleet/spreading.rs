@@ -57,7 +57,7 @@ impl ClusterFleet {
         };
         let mut missing: BTreeSet<NodeId> = voters.union(&wanted).copied().collect();
         missing.remove(&me);
-        let mut outcomes = self.bring(source, bytes, missing.clone(), request);
+        let mut outcomes = self.bring(source, bytes, missing.clone(), Some(request));
         let mut held = BTreeSet::from([me]);
         let mut failed = Vec::new();
         while !self.enough(&held, &voters, &wanted, &missing) {
@@ -73,6 +73,34 @@ impl ClusterFleet {
             }
         }
         self.verdict(&held, &voters, &wanted, &failed, reach)
+    }
+
+    /// Has a majority of those that vote now hold a package. Nothing is sent where that is known.
+    pub(super) async fn hold_by_majority(
+        &self,
+        source: SourceHash,
+        bytes: u64,
+    ) -> Result<(), ActorFailure> {
+        let holdings = &self.node.mutual.holdings;
+        let voters = voters::voters(&self.node);
+        let holds = |voter: &NodeId| holdings.judgement(*voter, source).is_some();
+        let (mut held, missing): (BTreeSet<_>, BTreeSet<_>) =
+            voters.iter().copied().partition(holds);
+        if is_majority(&held, &voters) {
+            return Ok(());
+        }
+        let mut failed = Vec::new();
+        let mut outcomes = self.bring(source, bytes, missing, None);
+        while !is_majority(&held, &voters) {
+            match outcomes.recv().await {
+                Some((member, Ok(_))) => drop(held.insert(member)),
+                Some((member, Err(reason))) => failed.push((member, reason)),
+                None => break,
+            }
+        }
+        let nobody = BTreeSet::new();
+        let counted = self.verdict(&held, &voters, &nobody, &failed, Reach::OnDemand);
+        counted.map(|_notes| ())
     }
 
     /// Whether there is nothing left to wait for.
@@ -146,14 +174,14 @@ impl ClusterFleet {
         source: SourceHash,
         bytes: u64,
         members: BTreeSet<NodeId>,
-        request: RequestId,
+        request: Option<RequestId>,
     ) -> mpsc::UnboundedReceiver<Outcome> {
         let (tell, outcomes) = mpsc::unbounded_channel();
         for member in members {
             let (fleet, tell) = (self.clone(), tell.clone());
             let node = Arc::clone(&self.node);
             node.tasks.clone().spawn(async move {
-                let bringing = fleet.ensure_held(member, source, bytes, Some(request));
+                let bringing = fleet.ensure_held(member, source, bytes, request);
                 let outcome = node.shutdown.run_until_cancelled(bringing).await;
                 let outcome = outcome.unwrap_or_else(|| Err("this node stops".to_owned()));
                 let _unheard = tell.send((member, outcome));

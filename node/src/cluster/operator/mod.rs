@@ -117,8 +117,8 @@ pub(crate) async fn answer_as_leader(node: &Arc<Node>, request: ClusterRequest) 
         ClusterRequest::Approve { node: who, by } => tokens::approve(node, &who, by).await,
         ClusterRequest::Remove { node: who, by } => moves::remove(node, &who, by).await,
         ClusterRequest::Drain { node: who, on, by } => moves::drain(node, &who, on, by).await,
-        ClusterRequest::Promote { node: who, .. } => moves::may_vote(node, &who, true).await,
-        ClusterRequest::Demote { node: who, .. } => moves::may_vote(node, &who, false).await,
+        ClusterRequest::Promote { node: who, by } => moves::may_vote(node, &who, true, by).await,
+        ClusterRequest::Demote { node: who, by } => moves::may_vote(node, &who, false, by).await,
         ClusterRequest::Voters { wanted, by } => moves::want_voters(node, wanted, by).await,
         ClusterRequest::Explain { what, group } => {
             explain::explain(node, &what, group.as_deref()).await

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{Answered, commit, done, show};
 use crate::agent::node::{Node, stamp};
 use crate::agent::requests::refused;
-use crate::cluster::{leadership, voters};
+use crate::cluster::{self, leadership};
 
 /// This node leaves for good: its state is forgotten and it stops.
 pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
@@ -27,7 +27,7 @@ pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
             Some("`director shutdown`, then move `state/` away, forgets the convention"),
         ));
     }
-    retire(node, node.id).await?;
+    retire(node, node.id, &by).await?;
     let remove = MemberCommand::Remove {
         node: node.id,
         left: true,
@@ -57,7 +57,7 @@ pub(super) async fn remove(node: &Node, who: &str, by: String) -> Answered {
         ));
     }
     if known.state == MemberState::Up {
-        retire(node, member).await?;
+        retire(node, member, &by).await?;
     }
     let remove = MemberCommand::Remove {
         node: member,
@@ -91,24 +91,24 @@ pub(super) async fn drain(node: &Node, who: &str, on: bool, by: String) -> Answe
 }
 
 /// A member may be a voter from now on, or no longer.
-pub(super) async fn may_vote(node: &Node, who: &str, may_vote: bool) -> Answered {
+pub(super) async fn may_vote(node: &Node, who: &str, on: bool, by: String) -> Answered {
     let (member, known) = find(node, who)?;
-    let describe = MemberCommand::Describe {
+    let vote = MemberCommand::Vote {
         node: member,
-        incarnation: known.incarnation,
-        address: known.address,
-        capabilities: known.capabilities,
-        may_vote,
+        on,
+        by,
         stamp: stamp(),
     };
-    commit(node, describe).await?;
-    if member == node.id && !may_vote {
+    commit(node, vote).await?;
+    if member == node.id && !on {
         leadership::hand_over(node).await;
     }
-    let told = if may_vote {
-        "may be a voter: it becomes one when the convention needs one and it holds everything"
-    } else {
-        "is to be no voter: another willing member takes its place"
+    let told = match (on, known.admission.may_vote) {
+        (true, true) => {
+            "may be a voter: it becomes one when the convention needs one and it holds everything"
+        }
+        (true, false) => "may be a voter once its own `voter.cfg` does not say False any more",
+        (false, _) => "is to be no voter: another willing member takes its place",
     };
     Ok(done(vec![format!("`{}` {told}", known.name)]))
 }
@@ -121,16 +121,27 @@ pub(super) async fn want_voters(node: &Node, wanted: u8, by: String) -> Answered
         stamp: stamp(),
     };
     commit(node, voters).await?;
-    Ok(done(vec![format!(
-        "{wanted} members are to vote, as soon as so many are willing and hold everything"
-    )]))
+    let willing = node.replica.read(|state| {
+        let members = state.members.values();
+        let up = members.filter(|member| member.state == MemberState::Up);
+        up.filter(|member| member.admission.is_willing()).count()
+    });
+    let mut notes = vec![format!("the convention is to have {wanted} voters")];
+    if willing < usize::from(wanted) {
+        let now = willing.saturating_sub(1) / 2 * 2 + 1;
+        notes.push(format!(
+            "only {willing} members are up and willing to vote, which makes {now}; more become \
+             voters as they come"
+        ));
+    }
+    Ok(done(notes))
 }
 
 /// Waits until a member votes no longer: one that goes as a voter takes its vote along, and with
 /// another one down the rest would be no majority.
-async fn retire(node: &Node, member: NodeId) -> Result<(), RequestError> {
+async fn retire(node: &Node, member: NodeId, by: &str) -> Result<(), RequestError> {
     let votes = || match node.replica.consensus() {
-        Some(_) => voters::voters(node).contains(&member),
+        Some(_) => cluster::voters::voters(node).contains(&member),
         None => false,
     };
     if !votes() {
@@ -140,15 +151,13 @@ async fn retire(node: &Node, member: NodeId) -> Result<(), RequestError> {
         .replica
         .read(|state| state.members.get(&member).cloned());
     let Some(known) = known else { return Ok(()) };
-    let describe = |may_vote| MemberCommand::Describe {
+    let vote = |on| MemberCommand::Vote {
         node: member,
-        incarnation: known.incarnation,
-        address: known.address.clone(),
-        capabilities: known.capabilities.clone(),
-        may_vote,
+        on,
+        by: by.to_owned(),
         stamp: stamp(),
     };
-    commit(node, describe(false)).await?;
+    commit(node, vote(false)).await?;
     if member == node.id {
         leadership::hand_over(node).await;
     }
@@ -170,7 +179,7 @@ async fn retire(node: &Node, member: NodeId) -> Result<(), RequestError> {
     if timeout(RETIRE_LIMIT, retired).await.is_ok() {
         return Ok(());
     }
-    let _stays = commit(node, describe(known.admission.may_vote)).await;
+    let _stays = commit(node, vote(!known.admission.demoted)).await;
     Err(refused(
         format!(
             "`{}` is a voter that the convention cannot spare now",

@@ -3,3 +3,4 @@
 mod host;
 mod joining;
 mod members;
+mod voters;
