@@ -14,6 +14,7 @@ use crate::name::Node;
 #[derive(Debug)]
 pub(crate) struct Hosts {
     prefix: String,
+    number: u32,
     count: usize,
 }
 
@@ -26,7 +27,11 @@ impl Hosts {
         sweep();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("{FAMILY}{}-{number}", std::process::id());
-        let hosts = Self { prefix, count };
+        let hosts = Self {
+            prefix,
+            number,
+            count,
+        };
         let switch = hosts.switch();
         ip(&["netns", "add", &switch])?;
         ip(&["-n", &switch, "link", "add", "switch", "type", "bridge"])?;
@@ -46,6 +51,14 @@ impl Hosts {
     pub(crate) fn address(&self, node: Node) -> Ipv4Addr {
         let last = u8::try_from(node.0 + 1).expect("a switch has room for 250 hosts");
         Ipv4Addr::new(10, 77, 0, last)
+    }
+
+    /// The port of a node. Each host its own, in all scenes of this process: control sockets are
+    /// named by the port, and the hosts share their files.
+    pub(crate) fn port(&self, node: Node) -> u16 {
+        let scene = std::process::id() % 500 * 80 + self.number % 8 * 10;
+        let port = 20_000 + scene as usize + node.0 % 10;
+        u16::try_from(port).expect("below 60,000")
     }
 
     /// Pulls the cable of a node, or plugs it in.

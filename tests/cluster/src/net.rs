@@ -39,7 +39,7 @@ impl Net {
                 namespace: None,
             },
             Self::Hosts(hosts) => Place {
-                port: host_port(node),
+                port: hosts.port(node),
                 listen: None,
                 advertise: None,
                 namespace: Some(hosts.name(node)),
@@ -51,7 +51,7 @@ impl Net {
     pub(crate) fn address(&self, node: Node) -> SocketAddr {
         match self {
             Self::Relay { relay, .. } => relay.front(node),
-            Self::Hosts(hosts) => address(hosts.address(node), host_port(node)),
+            Self::Hosts(hosts) => address(hosts.address(node), hosts.port(node)),
         }
     }
 
@@ -90,10 +90,4 @@ impl Net {
 
 fn address(ip: Ipv4Addr, port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(ip), port)
-}
-
-/// Each host its own: control sockets are named by the port, and the hosts share their files.
-fn host_port(node: Node) -> u16 {
-    let base = 20_000 + (std::process::id() % 2_000) as u16 * 10;
-    base + u16::try_from(node.0).expect("few hosts")
 }

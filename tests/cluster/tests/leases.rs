@@ -139,7 +139,7 @@ fn a_minority_refuses_loads_and_reads_and_shows_its_age() {
         let refused = running.into_iter().chain([loading]);
         for ran in refused.map(|it| it.join().unwrap()) {
             assert_eq!(ran.code, Some(3), "{ran:?}");
-            assert!(ran.stderr.contains("leader"), "{ran:?}");
+            assert!(ran.stderr.contains("lead"), "{ran:?}");
         }
     });
     scene.phase("its lease is over: the role is not served");
