@@ -33,8 +33,10 @@ pub(crate) mod recover;
 mod renew;
 pub(crate) mod same_user;
 
+mod feed;
 pub(crate) mod follow;
 pub(crate) mod lease;
+mod parts;
 pub(crate) mod session;
 pub(crate) mod sessions;
 mod strays;

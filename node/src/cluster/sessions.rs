@@ -1,9 +1,10 @@
-//! The leader's side of all sessions: leases granted and given up, and the registry's stream.
+//! The leader's side of all sessions: leases granted and given up.
 //!
 //! Leases are not in the log: a node that begins to lead grants everybody a fresh one. When one and
 //! its margin are over, the member is lost, by commit; many at once are lost slowly, for it is
 //! likelier that this node was cut off.
-//! Not here: what follows from a loss (the registry, the reconciler).
+//! Not here: what is sent to a member (`feed`), what follows from a loss (the registry, the
+//! reconciler).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,9 @@ use protocol::registry::{Command, MemberCommand, MemberState, Outcome};
 use protocol::{Incarnation, NodeId, SourceHash};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use transport::streams::{BiStream, FrameReceiver, FrameSender};
+use transport::streams::{BiStream, FrameReceiver};
 
+use super::feed::{Up, feed};
 use super::leadership;
 use super::peers::told;
 use crate::agent::node::{Node, stamp};
@@ -440,7 +442,7 @@ async fn hear(
     from: NodeId,
     open: &SessionOpen,
     receiver: &mut FrameReceiver,
-    acknowledge: mpsc::Sender<u64>,
+    acknowledge: mpsc::Sender<Up>,
 ) -> String {
     loop {
         match receiver.receive::<SessionUp>().await {
@@ -468,7 +470,12 @@ async fn hear(
                     Heard::Behind => continue,
                     Heard::Over => return "its lease is over".to_owned(),
                 }
-                if acknowledge.send(number).await.is_err() {
+                if acknowledge.send(Up::Beat(number)).await.is_err() {
+                    return "this node leads no longer".to_owned();
+                }
+            }
+            Ok(Some(SessionUp::Received { bytes })) => {
+                if acknowledge.send(Up::Received(bytes)).await.is_err() {
                     return "this node leads no longer".to_owned();
                 }
             }
@@ -478,80 +485,6 @@ async fn hear(
             }
             Ok(None) => return "the member has ended it".to_owned(),
             Err(fault) => return told(&fault),
-        }
-    }
-}
-
-/// Sends acknowledgements, and the registry's stream to who follows it.
-async fn feed(
-    node: &Node,
-    follow_from: Option<u64>,
-    sender: &mut FrameSender,
-    mut acknowledged: mpsc::Receiver<u64>,
-) -> String {
-    let registry = &node.membership.registry;
-    let (mut applied, mut standing) = (registry.applied(), registry.standing());
-    let mut at = follow_from;
-    let mut first = true;
-    let over = async {
-        let _stands = standing.wait_for(|standing| !standing.leads).await;
-    };
-    tokio::pin!(over);
-    loop {
-        applied.borrow_and_update();
-        if let Some(index) = at {
-            match next_of_stream(node, index, first) {
-                Some((reached, down)) => {
-                    if let Err(fault) = sender.send(&down).await {
-                        return told(&fault);
-                    }
-                    at = Some(reached);
-                    first = false;
-                    applied.mark_changed();
-                }
-                None => first = false,
-            }
-        }
-        tokio::select! {
-            biased;
-            number = acknowledged.recv() => {
-                let Some(number) = number else {
-                    return "the member is not heard any more".to_owned();
-                };
-                if let Err(fault) = sender.send(&SessionDown::Acknowledged { number }).await {
-                    return told(&fault);
-                }
-            }
-            () = &mut over => {
-                let _gone = sender.send(&SessionDown::NotLeader).await;
-                let _gone = sender.finish_and_wait().await;
-                return "this node leads no longer".to_owned();
-            }
-            changed = applied.changed(), if at.is_some() => if changed.is_err() {
-                return "this node stops".to_owned();
-            },
-        }
-    }
-}
-
-/// What a follower at `index` gets next; the first time something in any case.
-fn next_of_stream(node: &Node, index: u64, first: bool) -> Option<(u64, SessionDown)> {
-    let registry = &node.membership.registry;
-    // Index 0: it knows nothing, or nothing that counts.
-    let entries = (index > 0).then(|| registry.entries_after(index, BATCH));
-    match entries.flatten() {
-        Some(entries) if entries.is_empty() && !first => None,
-        Some(entries) => {
-            let reached = entries.last().map_or(index, |(index, _)| *index);
-            let entries = entries.into_iter();
-            let entries = entries.map(|(index, commands)| (index, commands.as_ref().clone()));
-            let entries = entries.collect();
-            Some((reached, SessionDown::Applied { entries }))
-        }
-        None => {
-            let (index, state) = registry.read_at(|index, state| (index, state.clone()));
-            let state = Box::new(state);
-            Some((index, SessionDown::Snapshot { index, state }))
         }
     }
 }
@@ -577,9 +510,6 @@ const MASS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Wait before a loss that was not committed is tried again.
 const LOSE_AGAIN: Duration = Duration::from_millis(200);
-
-/// Entries in one document of the stream.
-const BATCH: usize = 64;
 
 #[cfg(test)]
 mod tests {
