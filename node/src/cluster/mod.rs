@@ -55,6 +55,7 @@ pub(crate) mod placement;
 pub(crate) mod fleet;
 pub(crate) mod leadership;
 pub(crate) mod orders;
+pub(crate) mod reading;
 pub(crate) mod steps;
 pub(crate) mod voters;
 

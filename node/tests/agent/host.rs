@@ -247,9 +247,10 @@ impl Host {
         let request = Request::Resolve {
             target: target.to_owned(),
             group: None,
+            confirmed: false,
         };
         match self.request(request).await.unwrap() {
-            Response::Resolved { matches } => matches,
+            Response::Resolved { matches, .. } => matches,
             other => panic!("{other:?}"),
         }
     }
@@ -261,7 +262,10 @@ impl Host {
 
     /// Version and state of each loaded source, highest first, with its actors.
     pub(crate) async fn sources(&self) -> Vec<(String, String, Vec<ListedActor>)> {
-        let request = Request::List { group: None };
+        let request = Request::List {
+            group: None,
+            stale: false,
+        };
         let Response::Listed { groups, .. } = self.request(request).await.unwrap() else {
             panic!("a list is answered with a list");
         };
