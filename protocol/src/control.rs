@@ -322,6 +322,9 @@ pub enum Request {
         target: String,
         /// Only in this group.
         group: Option<String>,
+        /// As the leader confirms it, instead of as this node knows it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        confirmed: bool,
     },
     /// Who and what the node is.
     Status,
@@ -375,7 +378,7 @@ pub enum Request {
         /// Only this group.
         group: Option<String>,
         /// As this node knows it, without asking the leader.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         stale: bool,
     },
     /// Act on the actors of a role.
@@ -395,6 +398,9 @@ pub enum Request {
     History {
         /// The group.
         group: String,
+        /// As this node knows it, without asking the leader.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stale: bool,
     },
     /// Read a group's definition from a dictionary as in a `.tli`, without variables.
     ReadDefinition {
@@ -449,6 +455,12 @@ pub enum Response {
     Resolved {
         /// All matches.
         matches: Vec<Match>,
+        /// Raft index that the answer covers.
+        #[serde(default)]
+        index: u64,
+        /// Milliseconds since the answerer heard of the leader.
+        #[serde(default)]
+        age_ms: u64,
     },
     /// Who and what the node is.
     Status(NodeStatus),
@@ -484,7 +496,7 @@ pub enum Response {
         groups: Vec<ListedGroup>,
         /// Raft index that the answer covers.
         index: u64,
-        /// Milliseconds since the asked node heard of a leader last; 0 while it knows one.
+        /// Milliseconds since the answerer heard of the leader.
         #[serde(default)]
         age_ms: u64,
     },
@@ -504,6 +516,12 @@ pub enum Response {
     History {
         /// Oldest first.
         entries: Vec<HistoryEntry>,
+        /// Raft index that the answer covers.
+        #[serde(default)]
+        index: u64,
+        /// Milliseconds since the answerer heard of the leader.
+        #[serde(default)]
+        age_ms: u64,
     },
     /// The definition that was read.
     Definition {

@@ -61,6 +61,17 @@ pub const WARNINGS_BATCH_BYTES: usize = WARNING_BYTES_MAX;
 /// Records that wait for a leader, some thousands: it may be an election away, or slow.
 pub const WARNINGS_WAITING_BYTES_MAX: usize = 4 << 20;
 
+/// Piece of the registry's stream to a follower: an acknowledgement waits behind one at most.
+pub const STREAM_PART_BYTES: usize = 32 << 10;
+
+/// Bytes of that stream under way to a follower: little enough that a link of 40 KB/s brings them,
+/// and the acknowledgement behind them, within a lease.
+pub const STREAM_WINDOW_BYTES: u64 = 128 << 10;
+
+/// Longest document of that stream, which a follower has in memory: a registry far beyond the
+/// 10,000 members and sources that are planned for.
+pub const STREAM_DOCUMENT_BYTES_MAX: usize = 1 << 30;
+
 /// Longest first document of a connection, read before the peer counts as authorised.
 pub const HELLO_BYTES_MAX: usize = 4 << 10;
 

@@ -382,6 +382,12 @@ pub enum SessionUp {
         /// Those among them that no own key validates, with the reason.
         distrusted: Vec<(SourceHash, String)>,
     },
+    /// So much of the registry's stream has come, since the session began: the leader keeps
+    /// `STREAM_WINDOW_BYTES` under way, so that no acknowledgement waits behind more.
+    Received {
+        /// Bytes of all parts.
+        bytes: u64,
+    },
     /// It stops in order.
     Stopping,
 }
@@ -409,17 +415,12 @@ pub enum SessionDown {
         /// Its number.
         number: u64,
     },
-    /// The whole registry, when what the member has is too far behind.
-    Snapshot {
-        /// Up to this index.
-        index: u64,
-        /// The registry.
-        state: Box<State>,
-    },
-    /// Commands as applied, in order.
-    Applied {
-        /// Index and commands of each entry.
-        entries: Vec<(u64, Vec<Command>)>,
+    /// A piece of a [`Streamed`], at most `STREAM_PART_BYTES`.
+    Part {
+        /// The next bytes of its envelope.
+        bytes: Vec<u8>,
+        /// Whether they are the last.
+        last: bool,
     },
     /// This node leads no longer.
     NotLeader,
@@ -433,6 +434,23 @@ pub enum SessionDown {
     Refused {
         /// Why, and the next step.
         reason: String,
+    },
+}
+
+/// A document of the registry's stream; it may be longer than a frame, and goes in parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Streamed {
+    /// The whole registry, when what the member has is too far behind.
+    Snapshot {
+        /// Up to this index.
+        index: u64,
+        /// The registry.
+        state: Box<State>,
+    },
+    /// Commands as applied, in order.
+    Applied {
+        /// Index and commands of each entry.
+        entries: Vec<(u64, Vec<Command>)>,
     },
 }
 
@@ -451,6 +469,7 @@ shapes! {
     SessionOpen => "session open", 1;
     SessionUp => "session up", 1;
     SessionDown => "session down", 1;
+    Streamed => "streamed", 1;
     JoinWishes => "join wishes", 1;
     JoinedTo => "joined to", 1;
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Outcome};
 use crate::Exit;
-use crate::online::{Online, moment, unexpected};
+use crate::online::{Online, as_of, moment, unexpected};
 use crate::printer::Report;
 
 /// Show what happened to a group, newest last
@@ -16,14 +16,30 @@ use crate::printer::Report;
 pub(crate) struct Args {
     /// The group
     group: String,
+    /// As this node knows it, without asking the leader; says how old that is
+    #[arg(long)]
+    stale: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let group = args.group.clone();
-    match Online::connect(context)?.request(Request::History { group })? {
-        Response::History { entries } => {
+    let stale = args.stale;
+    match Online::connect(context)?.request(Request::History { group, stale })? {
+        Response::History {
+            entries,
+            index,
+            age_ms,
+        } => {
+            if stale {
+                context.printer.note(as_of(index, age_ms));
+            }
             let group = args.group.clone();
-            context.printer.report(&History { group, entries });
+            context.printer.report(&History {
+                group,
+                entries,
+                index,
+                age_ms,
+            });
         }
         other => return Err(unexpected(&other)),
     }
@@ -33,6 +49,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
 struct History {
     group: String,
     entries: Vec<HistoryEntry>,
+    index: u64,
+    age_ms: u64,
 }
 
 impl Report for History {
@@ -59,6 +77,11 @@ impl Report for History {
     }
 
     fn json(&self) -> Value {
-        json!({ "group": self.group, "entries": self.entries })
+        json!({
+            "group": self.group,
+            "entries": self.entries,
+            "index": self.index,
+            "age_ms": self.age_ms,
+        })
     }
 }

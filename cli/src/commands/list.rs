@@ -6,24 +6,27 @@ use protocol::control::{ListedActor, ListedGroup, ListedSource, NodeStatus, Requ
 use serde_json::{Value, json};
 
 use super::{Context, Outcome};
-use crate::online::{Online, moment, unexpected};
+use crate::online::{Online, as_of, moment, unexpected};
 use crate::printer::Report;
 use crate::{Exit, Failure};
 
 /// List the loaded sources and their actors, newest version first
+///
+/// The leader confirms that nothing newer was acknowledged; where none is reached, this fails
+/// instead of showing what may be old, and `--stale` shows it all the same.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only this group
     group: Option<String>,
-
-    /// As this node knows it, without asking the leader
+    /// As this node knows it, without asking the leader; says how old that is
     #[arg(long)]
     stale: bool,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
     let mut online = Online::connect(context)?;
-    let (group, stale) = (args.group.clone(), args.stale);
+    let group = args.group.clone();
+    let stale = args.stale;
     let (groups, index, age_ms) = match online.request(Request::List { group, stale })? {
         Response::Listed {
             groups,
@@ -32,6 +35,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         } => (groups, index, age_ms),
         other => return Err(unexpected(&other)),
     };
+    if stale {
+        context.printer.note(as_of(index, age_ms));
+    }
     if let Some(group) = args.group.as_ref().filter(|_| groups.is_empty()) {
         let text = format!("nothing is loaded for the group `{group}`");
         let hint = "`director list` shows what is loaded, `director avail` what could be";

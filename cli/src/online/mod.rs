@@ -28,4 +28,5 @@ pub(crate) mod target;
 pub(crate) use target::Resolved;
 
 mod shown;
+pub(crate) use shown::as_of;
 pub(crate) use shown::{moment, user};

@@ -44,7 +44,9 @@ pub(crate) fn refresh(
     let mut refreshed = Refreshed::default();
     for newest in newest(context, online, reach)? {
         let group = newest.name.group().to_owned();
-        let outcome = match standing(online, &newest) {
+        // A node that has just started may know no leader yet, and need none.
+        let stale = reach == Reach::OnDemand;
+        let outcome = match standing(online, &newest, stale) {
             Ok(Some(notes)) => Ok(Err(notes)),
             Ok(None) => newest.order(context).and_then(|order| {
                 let order = LoadOrder {
@@ -82,10 +84,14 @@ pub(crate) fn refresh(
 }
 
 /// Why a package need not be sent at all; `None`: the node shall decide.
-fn standing(online: &mut Online, newest: &Newest) -> Result<Option<Vec<String>>, Failure> {
+fn standing(
+    online: &mut Online,
+    newest: &Newest,
+    stale: bool,
+) -> Result<Option<Vec<String>>, Failure> {
     let answer = online.request(Request::List {
         group: Some(newest.name.group().to_owned()),
-        stale: false,
+        stale,
     })?;
     let Response::Listed { groups, .. } = answer else {
         return Err(unexpected(&answer));

@@ -5,6 +5,11 @@ use protocol::Stamp;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
+/// How old an answer is that nobody confirmed.
+pub(crate) fn as_of(index: u64, age_ms: u64) -> String {
+    format!("as of index {index}, {age_ms} ms after the leader was heard")
+}
+
 /// A stamp in local time, to the second.
 pub(crate) fn moment(stamp: Stamp) -> String {
     let nanos = i128::from(stamp.0) * 1_000_000;

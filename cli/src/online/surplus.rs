@@ -47,10 +47,8 @@ pub(super) fn delete(
 /// The hash of the group's active source.
 fn active(online: &mut Online, group: &str) -> Result<Option<SourceHash>, Failure> {
     let group = Some(group.to_owned());
-    match online.request(Request::List {
-        group,
-        stale: false,
-    })? {
+    // It was loaded just now, by this node.
+    match online.request(Request::List { group, stale: true })? {
         Response::Listed { groups, .. } => {
             let mut sources = groups.into_iter().flat_map(|group| group.sources);
             Ok(sources

@@ -25,7 +25,7 @@ impl Resolved {
         word: &str,
         group: Option<&str>,
     ) -> Result<Self, Failure> {
-        let mut matches = matches(online, word, group)?;
+        let mut matches = matches(online, word, group, false)?.matches;
         // The role and the name of one actor are one thing.
         matches.dedup_by_key(|found| found.actor.map_or_else(|| line(found), |a| a.to_string()));
         match matches.as_slice() {
@@ -39,15 +39,36 @@ impl Resolved {
     }
 }
 
-/// All that a word stands for.
+/// What a node said that a word stands for.
+#[derive(Debug)]
+pub(crate) struct Matches {
+    pub(crate) matches: Vec<Match>,
+    pub(crate) index: u64,
+    pub(crate) age_ms: u64,
+}
+
+/// All that a word stands for; confirmed by the leader, or as the node knows it.
 pub(crate) fn matches(
     online: &mut Online,
     word: &str,
     group: Option<&str>,
-) -> Result<Vec<Match>, Failure> {
-    let (target, group) = (word.to_owned(), group.map(str::to_owned));
-    match online.request(Request::Resolve { target, group })? {
-        Response::Resolved { matches } => Ok(matches),
+    confirmed: bool,
+) -> Result<Matches, Failure> {
+    let request = Request::Resolve {
+        target: word.to_owned(),
+        group: group.map(str::to_owned),
+        confirmed,
+    };
+    match online.request(request)? {
+        Response::Resolved {
+            matches,
+            index,
+            age_ms,
+        } => Ok(Matches {
+            matches,
+            index,
+            age_ms,
+        }),
         other => Err(unexpected(&other)),
     }
 }

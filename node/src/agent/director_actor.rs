@@ -38,7 +38,7 @@ pub(super) fn is_meant(request: &Request) -> bool {
             global_name: Some(name),
             ..
         } => name == NAME && CALLED.contains(&class.as_str()),
-        Request::Resolve { target, group } => target == NAME && group.is_none(),
+        Request::Resolve { target, group, .. } => target == NAME && group.is_none(),
         _ => false,
     }
 }
@@ -145,6 +145,7 @@ mod tests {
         let resolve = |group: Option<&str>| Request::Resolve {
             target: NAME.to_owned(),
             group: group.map(str::to_owned),
+            confirmed: false,
         };
         assert!(is_meant(&resolve(None)) && !is_meant(&resolve(Some("foo"))));
     }

@@ -33,9 +33,11 @@ pub(crate) mod recover;
 mod renew;
 pub(crate) mod same_user;
 
+mod feed;
 pub(crate) mod follow;
 mod histories;
 pub(crate) mod lease;
+mod parts;
 pub(crate) mod session;
 pub(crate) mod sessions;
 mod strays;
@@ -54,6 +56,7 @@ pub(crate) mod placement;
 pub(crate) mod fleet;
 pub(crate) mod leadership;
 pub(crate) mod orders;
+pub(crate) mod reading;
 pub(crate) mod steps;
 pub(crate) mod voters;
 

@@ -7,9 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::control::{
-    ClusterRequest, ClusterResponse, ErrorCode, Request, RequestError, Response,
-};
+use protocol::control::{ErrorCode, Request, RequestError, Response};
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{NodeId, SourceHash};
@@ -72,38 +70,6 @@ pub(crate) async fn give(
         let _moved = tokio::time::timeout(AGAIN, standing.changed()).await;
     }
 }
-
-/// Makes what is read here next cover everything that was acknowledged anywhere before.
-pub(crate) async fn catch_up(node: &Arc<Node>) -> Result<(), RequestError> {
-    let joined = node.replica.read(|state| state.convention.is_some());
-    if !joined {
-        return Ok(());
-    }
-    let status = Request::Cluster(ClusterRequest::Status { stale: false });
-    let stale = |error: RequestError| RequestError {
-        hint: Some("`director list --stale` shows what this node knows by itself".to_owned()),
-        ..error
-    };
-    let index = match give(node, status, None).await.map_err(stale)? {
-        Response::Cluster(ClusterResponse::Status(status)) => status.index,
-        other => return Err(unreadable(&format!("{other:?}"))),
-    };
-    let mut applied = node.replica.applied();
-    let reached = applied.wait_for(|applied| *applied >= index);
-    match tokio::time::timeout(CATCH_UP_LIMIT, reached).await {
-        Ok(_reached) => Ok(()),
-        Err(_elapsed) => Err(stale(RequestError {
-            code: ErrorCode::Unavailable,
-            message: format!("this node has not caught up with its leader (index {index}) yet"),
-            hint: None,
-            traceback: None,
-            failure: None,
-        })),
-    }
-}
-
-/// How long this node may be behind its leader before a look at it is given up.
-const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
 
 enum Attempt {
     Answered(Answer),

@@ -12,7 +12,7 @@ use convention::Registry;
 use leader::reconcile::{ProposeFailure, Replica};
 use leader::{AppliedEntry, Consensus, FatalError};
 use protocol::NodeId;
-use protocol::peer::{PeerRequest, PeerResponse};
+use protocol::peer::{PeerRequest, PeerResponse, Streamed};
 use protocol::registry::{Command, Outcome, State};
 use protocol::wire::RefusalCode;
 use tokio::sync::watch;
@@ -157,6 +157,23 @@ impl RegistryHandle {
             standing.leader = None;
             standing.leads = false;
         });
+    }
+
+    /// A follower takes a document of the leader's stream in.
+    ///
+    /// # Errors
+    /// Why the session cannot go on, for the log.
+    pub(super) fn follow(&self, streamed: Streamed) -> Result<(), String> {
+        match streamed {
+            Streamed::Snapshot { index, state } => {
+                tracing::info!(index, "the registry came whole");
+                self.take_over(*state, index)
+            }
+            Streamed::Applied { entries } => match self.apply(&entries) {
+                true => Ok(()),
+                false => Err("entries are missing in the leader's stream".to_owned()),
+            },
+        }
     }
 
     /// A follower takes the leader's registry over; what was done offline is forgotten.

@@ -16,10 +16,11 @@ use protocol::peer::{PeerRequest, SessionDown, SessionOpen, SessionUp};
 use protocol::registry::{Command, FEATURE_LEVEL, MemberState};
 use rand::Rng;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use transport::Alpn;
 use transport::streams::{BiStream, FrameReceiver, FrameSender};
 
+use super::parts::Parts;
 use super::peers::told;
 use super::{strays, voters};
 use crate::agent::node::{Node, stamp};
@@ -203,6 +204,8 @@ struct Session<'a> {
     renewed: AtomicBool,
     // Of the leader, once it has taken this node in.
     term: AtomicU64,
+    /// Bytes of the registry's stream that have come.
+    received: watch::Sender<u64>,
 }
 
 impl<'a> Session<'a> {
@@ -216,6 +219,7 @@ impl<'a> Session<'a> {
             log: None,
             renewed: AtomicBool::new(false),
             term: AtomicU64::new(u64::MAX),
+            received: watch::Sender::new(0),
         };
         let log = session.own_log();
         Self { log, ..session }
@@ -358,6 +362,7 @@ impl<'a> Session<'a> {
     /// as it knew them when the session began: until then it is told often how far they are.
     async fn beat(&self, sender: &mut FrameSender, every: Duration) -> String {
         let mut number = 0;
+        let mut received = self.received.subscribe();
         loop {
             number += 1;
             let beat = self.heartbeat(number);
@@ -366,7 +371,17 @@ impl<'a> Session<'a> {
                 return told(&fault);
             }
             let renewed = self.renewed.load(Ordering::Relaxed);
-            tokio::time::sleep(if renewed { every } else { FIRST_HEARTBEAT }).await;
+            let next = Instant::now() + if renewed { every } else { FIRST_HEARTBEAT };
+            // Between two heartbeats the leader is told how much of its stream has come.
+            while timeout_at(next, received.changed())
+                .await
+                .is_ok_and(|it| it.is_ok())
+            {
+                let bytes = *received.borrow_and_update();
+                if let Err(fault) = sender.send(&SessionUp::Received { bytes }).await {
+                    return told(&fault);
+                }
+            }
         }
     }
 
@@ -390,6 +405,7 @@ impl<'a> Session<'a> {
     /// Takes in what the leader sends.
     async fn hear(&self, receiver: &mut FrameReceiver, lease: Duration) -> String {
         let membership = &self.node.membership;
+        let mut parts = Parts::default();
         loop {
             let down = match receiver.receive::<SessionDown>().await {
                 Ok(Some(down)) => down,
@@ -399,18 +415,19 @@ impl<'a> Session<'a> {
             self.heard.send_replace(Instant::now());
             match down {
                 SessionDown::Acknowledged { number } => self.acknowledged(number, lease),
-                SessionDown::Snapshot { index, state } => {
-                    tracing::info!(index, "the registry came whole");
-                    if let Err(reason) = membership.registry.take_over(*state, index) {
-                        return reason;
+                SessionDown::Part { bytes, last } => {
+                    let come = bytes.len() as u64;
+                    self.received.send_modify(|received| *received += come);
+                    match parts.add(&bytes, last) {
+                        Ok(None) => {}
+                        Ok(Some(streamed)) => {
+                            if let Err(reason) = membership.registry.follow(streamed) {
+                                return reason;
+                            }
+                            membership.trouble.send_replace(None);
+                        }
+                        Err(reason) => return reason,
                     }
-                    membership.trouble.send_replace(None);
-                }
-                SessionDown::Applied { entries } => {
-                    if !membership.registry.apply(&entries) {
-                        return "entries are missing in the leader's stream".to_owned();
-                    }
-                    membership.trouble.send_replace(None);
                 }
                 SessionDown::NotLeader => return "the leader leads no longer".to_owned(),
                 SessionDown::VotesNot { raft } => return self.votes_not(raft).await,

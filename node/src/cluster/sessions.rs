@@ -1,9 +1,10 @@
-//! The leader's side of all sessions: leases granted and given up, and the registry's stream.
+//! The leader's side of all sessions: leases granted and given up.
 //!
 //! Leases are not in the log: a node that begins to lead grants everybody a fresh one. When one and
 //! its margin are over, the member is lost, by commit; many at once are lost slowly, for it is
 //! likelier that this node was cut off.
-//! Not here: what follows from a loss (the registry, the reconciler).
+//! Not here: what is sent to a member (`feed`), what follows from a loss (the registry, the
+//! reconciler).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,13 +18,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use transport::streams::{BiStream, FrameReceiver};
 
+use super::feed::{Up, feed};
 use super::histories::{NoSession, may_begin};
 use super::leadership;
 use super::peers::told;
 use crate::agent::node::{Node, stamp};
-
-mod stream;
-use stream::feed;
 
 /// The members' sessions with this node, while it leads.
 #[derive(Debug, Default)]
@@ -483,7 +482,7 @@ async fn hear(
     node: &Node,
     (from, open): (NodeId, &SessionOpen),
     receiver: &mut FrameReceiver,
-    (acknowledge, log): (mpsc::Sender<u64>, watch::Sender<Option<u64>>),
+    (acknowledge, log): (mpsc::Sender<Up>, watch::Sender<Option<u64>>),
 ) -> String {
     loop {
         match receiver.receive::<SessionUp>().await {
@@ -513,7 +512,12 @@ async fn hear(
                     Heard::Behind => continue,
                     Heard::Over => return "its lease is over".to_owned(),
                 }
-                if acknowledge.send(number).await.is_err() {
+                if acknowledge.send(Up::Beat(number)).await.is_err() {
+                    return "this node leads no longer".to_owned();
+                }
+            }
+            Ok(Some(SessionUp::Received { bytes })) => {
+                if acknowledge.send(Up::Received(bytes)).await.is_err() {
                     return "this node leads no longer".to_owned();
                 }
             }

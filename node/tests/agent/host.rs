@@ -247,9 +247,10 @@ impl Host {
         let request = Request::Resolve {
             target: target.to_owned(),
             group: None,
+            confirmed: false,
         };
         match self.request(request).await.unwrap() {
-            Response::Resolved { matches } => matches,
+            Response::Resolved { matches, .. } => matches,
             other => panic!("{other:?}"),
         }
     }

@@ -108,6 +108,8 @@ pub enum ClusterRequest {
         /// Idempotency id of the load.
         request: RequestId,
     },
+    /// Up to which index everything is that was acknowledged so far.
+    Confirm,
     /// What the Director directories of the other live members hold.
     Directories,
     /// To a member: what its own Director directory holds.
@@ -187,6 +189,11 @@ pub enum ClusterResponse {
     Progress {
         /// One a member.
         members: Vec<MemberProgress>,
+    },
+    /// A reader that has applied this index has everything acknowledged before it asked.
+    Confirmed {
+        /// The index.
+        index: u64,
     },
     /// What lies in members' Director directories.
     Directories {

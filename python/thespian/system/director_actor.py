@@ -158,7 +158,7 @@ class Director(ActorTypeDispatcher):
         """
         self._remember(sender, now=True)
         try:
-            told = self._ask("list", group=_text_or_none(message, "Group"))
+            told = self._ask("list", group=_text_or_none(message, "Group"), stale=True)
         except _Refused as reason:
             return {
                 "DirectorResponse": "AllAddresses",

@@ -161,7 +161,7 @@ fn answers(scene: &Scene, on: Node, target: &str, literal: &str, reply: &str) ->
 }
 
 fn active(scene: &Scene, on: Node, version: &str) -> Seen {
-    let list = document(scene, on, "list")?;
+    let list = document(scene, on, "list --stale")?;
     let groups = list["groups"].as_array().cloned().unwrap_or_default();
     let group = groups.iter().find(|it| it["group"] == scene.group());
     let sources = group.and_then(|it| it["sources"].as_array().cloned());

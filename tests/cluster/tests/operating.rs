@@ -239,3 +239,44 @@ fn events_are_followed_and_members_that_come_and_go_are_told_to_who_asked() {
         Op::until(members("('red', False), ('blue', False)]"), "one has left"),
     ]);
 }
+
+#[test]
+fn what_is_shown_is_confirmed_by_the_leader_or_said_to_be_stale() {
+    let scene = Scene::convention(3);
+    scene.play(&[
+        Op::load(A, "1.0"),
+        Op::until(answers(C, "('1.0', 'a')"), "all know it"),
+    ]);
+    let lines = ["list", "history desk", "role Desk"];
+    scene.phase("a load that was acknowledged is in what is read next, anywhere");
+    for version in ["2.0", "3.0"] {
+        scene.play(&[Op::load(A, version)]);
+        for on in [B, C] {
+            let list = scene.json(on, "list");
+            let newest = &list["groups"][0]["sources"][0];
+            assert_eq!(newest["version"], version, "{list:#}");
+            assert_eq!(newest["state"], "active", "{list:#}");
+            let history = scene.json(on, "history desk");
+            let entries = history["entries"].as_array().unwrap();
+            let told = entries.iter().any(|entry| entry["version"] == version);
+            assert!(told, "{history:#}");
+        }
+    }
+    scene.phase("without a majority nothing is confirmed");
+    scene.play(&[Op::KillAll(vec![A, B])]);
+    for line in lines {
+        let refused = scene.run(C, line);
+        assert_eq!(refused.code, Some(3), "{refused:?}");
+        for text in ["cannot be confirmed", "--stale"] {
+            assert!(refused.stderr.contains(text), "{refused:?}");
+        }
+        assert!(refused.stdout.is_empty(), "{refused:?}");
+        let known = scene.run(C, &format!("{line} --stale"));
+        assert_eq!(known.code, Some(0), "{known:?}");
+        assert!(known.stderr.contains("as of index"), "{known:?}");
+        assert!(!known.stdout.is_empty(), "{known:?}");
+        let known = scene.json(C, &format!("{line} --stale"));
+        assert!(known["index"].as_u64().unwrap() > 0, "{known:#}");
+        assert!(known["age_ms"].as_u64().unwrap() > 0, "{known:#}");
+    }
+}

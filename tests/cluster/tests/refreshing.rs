@@ -8,8 +8,10 @@ use cluster::{A, B, C, Node, Op, Scene, foreign_pair};
 fn becomes_active(scene: &Scene, on: Node, version: &str) {
     scene.until("it becomes active", Duration::from_secs(60), || {
         let listed = scene.json(on, "list");
-        let source = &listed["groups"][0]["sources"][0];
-        match source["version"] == version && source["state"] == "active" {
+        let of_newest = |key: &str| listed.pointer(&format!("/groups/0/sources/0/{key}"));
+        let is_so = of_newest("version").is_some_and(|found| found == version)
+            && of_newest("state").is_some_and(|found| found == "active");
+        match is_so {
             true => Ok(()),
             false => Err(listed.to_string()),
         }

@@ -9,7 +9,7 @@ use super::super::{Context, Outcome};
 use super::asking::{another, ask};
 use super::table;
 use crate::Exit;
-use crate::online::{Online, moment};
+use crate::online::{Online, as_of, moment};
 use crate::printer::Report;
 
 /// List the members: state, part, actors, address, key, and what a member does not trust
@@ -29,8 +29,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
             age_ms,
         } => {
             if args.stale {
-                let text = format!("as of index {index}, {age_ms} ms after the leader was heard");
-                context.printer.note(text);
+                context.printer.note(as_of(index, age_ms));
             }
             context.printer.report(&Members {
                 members,

@@ -9,11 +9,11 @@ use protocol::registry::{Group, Slot, SlotState, Source, SourceState, State};
 
 use super::{Answer, refused};
 use crate::agent::node::Node;
-use crate::cluster::operator;
+use crate::cluster::operator::{Age, age};
 
 /// The groups that have loaded sources, or the one that is named.
 pub(super) fn list(node: &Node, only: Option<&str>) -> Response {
-    let age = operator::age(node);
+    let Age { index, age_ms } = age(node);
     let note = |hash| node.sources.note(hash);
     let groups = node.replica.read(|state| {
         let wanted = state
@@ -31,8 +31,8 @@ pub(super) fn list(node: &Node, only: Option<&str>) -> Response {
     });
     Response::Listed {
         groups,
-        index: age.index,
-        age_ms: age.age_ms,
+        index,
+        age_ms,
     }
 }
 
@@ -97,6 +97,7 @@ fn listed_actor(state: &State, source: &Source, slot: &Slot) -> ListedActor {
 
 /// What happened to a group.
 pub(super) fn history(node: &Node, group: &str) -> Answer {
+    let Age { index, age_ms } = age(node);
     let entries = node
         .replica
         .read(|state| Some(state.groups.get(group)?.history.clone()));
@@ -109,6 +110,8 @@ pub(super) fn history(node: &Node, group: &str) -> Answer {
     };
     Ok(Response::History {
         entries: entries.ok_or_else(unknown)?,
+        index,
+        age_ms,
     })
 }
 

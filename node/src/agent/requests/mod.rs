@@ -13,7 +13,7 @@ use super::director_actor;
 use super::node::Node;
 use crate::cluster::fleet::ClusterFleet;
 use crate::cluster::leadership::LeaderReplica;
-use crate::cluster::{operator, orders};
+use crate::cluster::{operator, orders, reading};
 use crate::router::{Caller, CallerKind, Responder, Rights};
 use crate::store::{Arrived, StoreError};
 
@@ -84,15 +84,29 @@ async fn answer(
 ) -> Answer {
     match request {
         Request::CreateActor { .. } => Err(internal("an actor was not announced")),
-        Request::Resolve { target, group } => Ok(resolve::resolve(node, &target, group.as_deref())),
+        Request::Resolve {
+            target,
+            group,
+            confirmed,
+        } => {
+            if confirmed {
+                reading::confirmed(node, &format!("who plays `{target}`")).await?;
+            }
+            Ok(resolve::resolve(node, &target, group.as_deref()))
+        }
         Request::Status => Ok(list::status(node).await),
         Request::List { group, stale } => {
             if !stale {
-                orders::catch_up(node).await?;
+                reading::confirmed(node, "what is loaded").await?;
             }
             Ok(list::list(node, group.as_deref()))
         }
-        Request::History { group } => list::history(node, &group),
+        Request::History { group, stale } => {
+            if !stale {
+                reading::confirmed(node, &format!("the history of `{group}`")).await?;
+            }
+            list::history(node, &group)
+        }
         Request::DeadLetters => {
             let (total, kept) = node.router.dead_letters().await;
             Ok(Response::DeadLetters { total, kept })

@@ -6,9 +6,11 @@ use protocol::registry::{Slot, State};
 use protocol::{ActorId, NodeId, RoleId};
 
 use crate::agent::node::Node;
+use crate::cluster::operator::{Age, age};
 
 /// All that `target` may mean: roles of active sources, names, an address.
 pub(super) fn resolve(node: &Node, target: &str, group: Option<&str>) -> Response {
+    let Age { index, age_ms } = age(node);
     let mut matches = node
         .replica
         .read(|state| roles(state, node.id, target, group));
@@ -22,7 +24,11 @@ pub(super) fn resolve(node: &Node, target: &str, group: Option<&str>) -> Respons
             matches.push(of_actor(node, "address", actor));
         }
     }
-    Response::Resolved { matches }
+    Response::Resolved {
+        matches,
+        index,
+        age_ms,
+    }
 }
 
 fn roles(state: &State, own: NodeId, role: &str, group: Option<&str>) -> Vec<Match> {

@@ -22,7 +22,8 @@ mod moves;
 mod show;
 mod tokens;
 
-use show::{Age, Heard, Parts};
+pub(crate) use show::Age;
+use show::{Heard, Parts};
 
 /// Longest time that a request for events may wait for one.
 const EVENTS_WAIT: Duration = Duration::from_secs(60);
@@ -42,6 +43,7 @@ pub(crate) fn needs_leader(request: &ClusterRequest) -> bool {
         | ClusterRequest::Restore { .. } => false,
         ClusterRequest::Invite { .. }
         | ClusterRequest::Tokens
+        | ClusterRequest::Confirm
         | ClusterRequest::Revoke { .. }
         | ClusterRequest::Approve { .. }
         | ClusterRequest::Remove { .. }
@@ -60,6 +62,7 @@ pub(crate) fn only_looks(request: &ClusterRequest) -> bool {
         ClusterRequest::Status { .. }
         | ClusterRequest::Members { .. }
         | ClusterRequest::Tokens
+        | ClusterRequest::Confirm
         | ClusterRequest::Explain { .. }
         | ClusterRequest::Directories
         | ClusterRequest::Directory
@@ -110,6 +113,11 @@ pub(crate) async fn answer_as_leader(node: &Arc<Node>, request: ClusterRequest) 
         ClusterRequest::Members { .. } => {
             fresh(node).await?;
             Ok(members(node))
+        }
+        ClusterRequest::Confirm => {
+            fresh(node).await?;
+            let index = *node.replica.applied().borrow();
+            Ok(ClusterResponse::Confirmed { index })
         }
         ClusterRequest::Invite { uses, ttl_s, by } => tokens::invite(node, uses, ttl_s, by).await,
         ClusterRequest::Tokens => Ok(tokens::list(node)),
@@ -181,7 +189,7 @@ fn parts(node: &Node) -> Parts {
     parts
 }
 
-/// What covers an answer of this node.
+/// Up to which index this node knows the registry, and since when it has heard of no leader.
 pub(crate) fn age(node: &Node) -> Age {
     let leaderless = node.mutual.leaderless();
     let since = leaderless.map(|since| since.elapsed().as_millis());

@@ -3,8 +3,11 @@
 use std::fs;
 use std::time::Instant;
 
-use protocol::Stamp;
-use protocol::registry::{MemberCommand, MemberState, Outcome};
+use leader::reconcile::Replica;
+use protocol::registry::{
+    Command, HistoryEntry, KeyDigest, MemberCommand, MemberState, Outcome, State,
+};
+use protocol::{SourceHash, Stamp};
 use transport::identity::{Authority, NodeKey};
 
 use super::host::Host;
@@ -166,6 +169,70 @@ async fn a_changed_capability_is_seen_by_all_members_before_the_next_heartbeat()
         let known = other.member_of(changed).unwrap();
         assert_eq!(known.admission.may_vote, may_vote);
     }
+    member.stop().await;
+    founder.stop().await;
+}
+
+/// Commits so many further groups, each with a history of 6 MiB.
+async fn grow(founder: &Host, names: std::ops::Range<u32>) {
+    for name in names {
+        let entry = HistoryEntry {
+            stamp: stamp(),
+            what: "loaded".to_owned(),
+            hash: SourceHash::default(),
+            version: None,
+            by: "a test".to_owned(),
+            detail: "x".repeat(6 << 20),
+        };
+        let command = Command::Remember {
+            group: format!("group{name}"),
+            history: vec![entry],
+            withdrawn: Default::default(),
+            stamp: stamp(),
+        };
+        let proposed = Replica::propose(&*founder.node.replica, command).await;
+        assert_eq!(proposed.unwrap().1, Outcome::Done);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_longer_than_a_frame_reaches_a_follower_whole_and_as_it_grows() {
+    let founder = Host::found("a").await;
+    grow(&founder, 0..4).await;
+    let token = founder.token(1, HOUR_MS).await;
+    let member = Host::join("b", &founder, &token).await;
+    let knows = |count| {
+        move |host: &Host| {
+            host.node.replica.read(|state| state.groups.len()) == count && host.is_member()
+        }
+    };
+    member.until(knows(4)).await;
+    // Much at once, as for one that was away for a moment.
+    grow(&founder, 4..8).await;
+    member.until(knows(8)).await;
+    let equal = |host: &Host| {
+        let of = |host: &Host| {
+            host.node
+                .replica
+                .read(|state| (state.groups.clone(), state.members.clone()))
+        };
+        of(host) == of(&founder)
+    };
+    member.until(equal).await;
+    // Secrets of tokens are for voters.
+    let secrets = |host: &Host| {
+        let tokens = |state: &State| {
+            state
+                .roll
+                .tokens
+                .values()
+                .map(|token| token.secret)
+                .collect()
+        };
+        host.node.replica.read::<Vec<_>>(tokens)
+    };
+    assert_eq!(secrets(&member), [KeyDigest::default()]);
+    assert_ne!(secrets(&founder), [KeyDigest::default()]);
     member.stop().await;
     founder.stop().await;
 }
