@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::peer::{JoinWishes, JoinedTo, PeerRequest, PeerResponse, SessionDown};
+use protocol::peer::{JoinWishes, JoinedTo, PeerRequest, PeerResponse, SessionDown, Streamed};
 use protocol::registry::State;
 use protocol::wire::{About, JoinRequest, JoinResponse, Refusal, RefusalCode, Shape};
 use protocol::{ConventionId, NodeId, decode, encode};
@@ -195,9 +195,11 @@ fn welcome(times_ms: u64) -> [SessionDown; 2] {
         convention: Some(ConventionId([0xee; 16])),
         ..State::default()
     };
-    let snapshot = SessionDown::Snapshot {
+    let snapshot = Streamed::Snapshot {
         index: 1_000_000,
         state: Box::new(empty),
     };
+    let bytes = encode(Streamed::NAME, Streamed::VERSION, &snapshot).unwrap();
+    let snapshot = SessionDown::Part { bytes, last: true };
     [welcome, snapshot]
 }
