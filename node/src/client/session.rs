@@ -98,6 +98,7 @@ impl Client {
             role: ConnectionRole::Client,
             token: None,
             pid: std::process::id(),
+            program: None,
         };
         line.queue(&document(FrameKind::Hello, 0, &hello)?);
         let welcome = welcomed(&mut line).await?;

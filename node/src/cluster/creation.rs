@@ -22,7 +22,6 @@ use super::peers::PeerFault;
 use super::{placement, programs};
 use crate::agent::actors::Birth;
 use crate::agent::node::Node;
-use crate::router::ActorRecord;
 
 /// How long a member may take for one attempt to create an actor.
 const ATTEMPT: Duration = Duration::from_secs(60);
@@ -277,19 +276,7 @@ async fn moved(node: &Arc<Node>, birth: &Birth, member: NodeId) {
         }
         elsewhere.insert(actor, member);
     }
-    let source = match &birth.origin {
-        Origin::Source(hash) => Some(*hash),
-        Origin::Client(_) => None,
-    };
-    let record = ActorRecord {
-        actor,
-        token: String::new(),
-        parent: birth.parent,
-        source,
-        class: birth.class.clone(),
-        global_name: birth.global_name.clone(),
-    };
-    node.router.expect_remote(record, member);
+    node.router.expect_remote(birth.record(String::new()), member);
     node.actors.gone_elsewhere(actor);
     // It may have ended before the router here would have heard of it.
     let request = PeerRequest::Locate { actor };

@@ -3,7 +3,8 @@
 //! Nodes that a user's programs start on one host share the user's secret, and with it what is on
 //! the host: each may start actors of any program of that user. A request for one shows, bound to
 //! all that it asks for and to who is asked, that its sender knows the secret; to be a member is
-//! not enough, as members by token may belong to others.
+//! not enough, as members by token may belong to others. On a lane each side shows the same, bound
+//! to the keys of both, and what it then says of programs is believed (`router::core::programs`).
 //! Not here: actors of sources (`creation`), the secret (`same_user`).
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use protocol::peer::{Creation, PeerRequest};
 use protocol::wire::{Refusal, RefusalCode, Shape};
 use protocol::{NodeId, encode};
 use sha2::{Digest, Sha256};
+use transport::Connection;
 use transport::token::SecretHash;
 
 use super::creation::{Place, one_class, others};
@@ -94,6 +96,31 @@ pub(super) fn admit(node: &Node, creation: &Creation) -> Result<(), Refusal> {
             "a program's own modules run on nodes of its user on its host only; load them as a \
              source to run them elsewhere",
         )),
+    }
+}
+
+/// What this node shows at the beginning of a lane, so that the other side reads the messages of
+/// its user's programs as its own. Nothing where no user's secret counts.
+pub(super) fn shows(node: &Node, lane: &Connection) -> Option<[u8; 32]> {
+    let identity = node.membership.identity();
+    let (secret, authority) = identity.user_secret().zip(identity.authority_key())?;
+    let (own, other) = (identity.key().hash(), lane.peer()?.key);
+    Some(same_user::lanes(secret, authority, own, other))
+}
+
+/// Whether the other side of a lane has shown to be of this node's user. Its key is the one that
+/// the connection's handshake has proven.
+pub(super) fn is_shown(node: &Node, lane: &Connection, shown: &[u8]) -> bool {
+    let wanted = || {
+        let identity = node.membership.identity();
+        let (secret, authority) = identity.user_secret().zip(identity.authority_key())?;
+        let (own, other) = (identity.key().hash(), lane.peer()?.key);
+        Some(same_user::lanes(secret, authority, other, own))
+    };
+    // Compared in the same time for all.
+    match (wanted(), <[u8; 32]>::try_from(shown)) {
+        (Some(wanted), Ok(shown)) => SecretHash(wanted) == SecretHash(shown),
+        _ => false,
     }
 }
 

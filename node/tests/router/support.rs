@@ -13,7 +13,7 @@ use node::router::{
 use protocol::control::{ConnectionRole, Hello, Notice, Request, Welcome};
 use protocol::{
     ActorId, Flags, Frame, FrameKind, FrameReader, Header, Incarnation, NodeId, PayloadKind,
-    RoleId, SourceHash, TargetKind, WindowPayload,
+    ProgramId, RoleId, SourceHash, TargetKind, WindowPayload,
 };
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -106,6 +106,7 @@ impl Node {
             token: format!("token of {actor}"),
             parent,
             source: Some(SourceHash([5; 32])),
+            program: ProgramId::default(),
             class: "app.Main".to_owned(),
             global_name: None,
         };
@@ -180,6 +181,7 @@ pub(crate) fn hello(role: ConnectionRole, token: Option<String>) -> Hello {
         role,
         token,
         pid: std::process::id(),
+        program: None,
     }
 }
 

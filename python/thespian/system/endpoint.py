@@ -11,7 +11,17 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from thespian.system import address, capable, control, link, locate, reading, trust, wire
+from thespian.system import (
+    address,
+    capable,
+    control,
+    link,
+    locate,
+    program,
+    reading,
+    trust,
+    wire,
+)
 from thespian.system.errors import ActorSystemFailure, ActorSystemRequestTimeout
 from thespian.system.messages import (
     ActorExitRequest,
@@ -59,7 +69,8 @@ class Endpoint:
         self.welcome, self._closing = {}, False
         self._answers.clear()
         self.link = link.Link(sock, self._on_control)
-        self.link.send_now(control.hello("client", None))
+        own = program.identity(program.environment())
+        self.link.send_now(control.hello("client", None, own))
         limit = time.monotonic() + CONNECT_LIMIT_S
         while not self.welcome:
             if not self._receive(limit):

@@ -11,6 +11,7 @@ mod conservation;
 mod crossing;
 mod far_conservation;
 mod links;
+mod programs;
 mod net;
 mod world;
 use world::World;

@@ -151,7 +151,8 @@ async fn enter(
                 gid: peer.gid,
                 rights,
             };
-            let id = shared.core.borrow_mut().connect_client(caller);
+            let program = hello.program.unwrap_or_default();
+            let id = shared.core.borrow_mut().connect_client(caller, program);
             let welcome = shared.welcome(address);
             line::serve(shared, stream, id, welcome, read_ahead, rights).await;
         }
