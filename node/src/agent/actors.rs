@@ -342,6 +342,19 @@ impl Node {
         }
     }
 
+    /// Another actor has the name of the announced one, which nobody ever hears of.
+    pub(crate) fn withdraw(&self, birth: &Birth) {
+        if self.actors.remove(birth.actor).is_some() {
+            let parent = ActorId::NONE;
+            let nobodys = Birth {
+                parent,
+                ..birth.clone()
+            };
+            self.router.expect(nobodys.record(String::new()));
+            self.router.ended(birth.actor, "another actor has its name");
+        }
+    }
+
     pub(crate) fn never_started(&self, id: ActorId, failure: &ActorFailure) {
         if let Some(actor) = self.actors.remove(id) {
             actor.stage.send_replace(Stage::Failed(failure.clone()));

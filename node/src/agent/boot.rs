@@ -33,8 +33,8 @@ use crate::cluster::identity::{Identity, IdentityError, draw};
 use crate::cluster::membership::{Membership, TakeUpFault};
 use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
+use crate::cluster::{farewell, same_user, session, start};
 use crate::cluster::{lanes, leadership};
-use crate::cluster::{same_user, session, start};
 use crate::directory::{
     Directory, NodeRecord, Settings, SettingsError, runtime_folder, socket_path, worker_socket_path,
 };
@@ -168,9 +168,11 @@ impl Agent {
         state.create()?;
         not_running(&directory)?;
         let incarnation = Incarnation(draw());
-        let found = start::founds(&settings, options.found).await;
-        let mut identity = Identity::open(&state, found, stamp())?;
         let folder = runtime_folder()?;
+        let is_served = |port| answers_within(&socket_path(&folder, port), SERVED_LIMIT);
+        let found = start::founds(&settings, options.found).await
+            || directory.is_private() && start::is_first(&settings, is_served).await;
+        let mut identity = Identity::open(&state, found, stamp())?;
         if directory.is_private() {
             identity.trust_user(same_user::secret(&folder)?);
         }
@@ -257,6 +259,7 @@ impl Agent {
             mutual: Mutual::default(),
             tasks,
             patience,
+            stop: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         });
         let agent = Self {
@@ -295,6 +298,7 @@ impl Agent {
         let fatal = tokio::select! {
             biased;
             () = shutdown.cancelled() => None,
+            () = node.stop.cancelled() => None,
             () = node.shutdown.cancelled() => None,
             fatal = node.replica.failed() => Some(fatal),
         };
@@ -315,7 +319,7 @@ impl Agent {
         match tokio::time::timeout(STOPPED_LIMIT, told).await {
             Ok(Err(failure)) => tracing::warn!(%failure, "the stop is not in the registry"),
             Err(_elapsed) => tracing::warn!("the stop is not in the registry: nobody answers"),
-            Ok(Ok(_)) => {}
+            Ok(Ok((index, _))) => farewell::heard(&node.membership.sessions, index).await,
         }
         leadership::hand_over(&node).await;
         node.shutdown.cancel();
@@ -440,14 +444,21 @@ fn not_running(directory: &Directory) -> Result<(), StartError> {
 
 /// Whether somebody waits for a hello behind the socket; a process that is dying does not.
 fn answers(socket: &Path) -> bool {
+    answers_within(socket, DYING_LIMIT)
+}
+
+fn answers_within(socket: &Path, limit: Duration) -> bool {
     let Ok(mut stream) = UnixStream::connect(socket) else {
         return false;
     };
     let waits = stream
-        .set_read_timeout(Some(DYING_LIMIT))
+        .set_read_timeout(Some(limit))
         .and_then(|()| stream.read(&mut [0]));
     waits.is_err_and(|cause| cause.kind() == io::ErrorKind::WouldBlock)
 }
+
+/// How long a node that is listed has to wait for a hello to count as running.
+const SERVED_LIMIT: Duration = Duration::from_millis(20);
 
 /// How long a killed process may take to be gone.
 const DYING_LIMIT: Duration = Duration::from_secs(1);

@@ -46,6 +46,9 @@ pub(crate) struct Node {
     pub(crate) mutual: Mutual,
     pub(crate) tasks: TaskTracker,
     pub(crate) patience: Patience,
+    /// Somebody has asked this node to stop; the others hear of it before anything here ends.
+    pub(crate) stop: CancellationToken,
+    /// It ends.
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -32,12 +32,14 @@ pub(crate) mod follow;
 pub(crate) mod lease;
 pub(crate) mod session;
 pub(crate) mod sessions;
+
+pub(crate) mod farewell;
 mod strays;
 
 pub(crate) mod mutual;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) mod distribution;
 pub(crate) mod holdings;
@@ -52,4 +54,4 @@ pub(crate) mod voters;
 
 pub(crate) mod creation;
 pub(crate) mod lanes;
-mod programs;
+pub(crate) mod programs;

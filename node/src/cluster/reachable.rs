@@ -41,8 +41,13 @@ pub(super) fn is_own(remote: SocketAddr, advertised: &str, port: u16) -> bool {
     if remote.to_string() == advertised {
         return true;
     }
-    // Only an address of this host can be bound.
-    remote.port() == port && UdpSocket::bind((remote.ip(), 0)).is_ok()
+    remote.port() == port && is_here(remote.ip())
+}
+
+/// Whether an address is one of this host.
+pub(super) fn is_here(address: IpAddr) -> bool {
+    // No other can be bound.
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// The address of this host from which packets to `remote` leave; nothing is sent.

@@ -108,6 +108,8 @@ pub(crate) async fn answer(
             steps::execute(node, from, term, step).await
         }
         PeerRequest::Create(creation) => creation::answer(node, from, creation).await,
+        PeerRequest::Source { hash, proof } => Ok(node.answer_source(from, hash, proof)),
+        PeerRequest::UnloadSource { hash, proof } => node.answer_unload(from, hash, proof).await,
         PeerRequest::Locate { actor } => Ok(lanes::map::answer(node, actor)),
         PeerRequest::Session(_) | PeerRequest::Renew(_) => {
             let text = "that is asked on a stream of its own kind";

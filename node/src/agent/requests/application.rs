@@ -1,5 +1,6 @@
 //! What applications ask besides actors: capabilities, and sources of their own.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use protocol::control::{
@@ -13,8 +14,16 @@ use crate::agent::node::Node;
 use crate::router::{Caller, CallerKind, Taken};
 use crate::store::{Arrived, StoreError};
 
+/// How far a request is that was carried out at once.
+pub(super) enum Begun {
+    /// It is done.
+    Answered(Answer),
+    /// It is done here; whoever waits for the answer hears when it is so everywhere.
+    Spreading(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
 /// Carries out what has to hold for all that its asker sends afterwards; `None` for the rest.
-pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Option<Answer> {
+pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Option<Begun> {
     let Request::Application(request) = request else {
         return None;
     };
@@ -23,18 +32,18 @@ pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Opt
         (ApplicationRequest::UpdateCapability { name, value }, _) => {
             let updated = node.update_capability(name, value.as_deref());
             let refuse = |error| refused(format!("the capability is no literal: {error}"), None);
-            return Some(updated.map(|()| done()).map_err(refuse));
+            return Some(Begun::Answered(updated.map(|()| done()).map_err(refuse)));
         }
-        (ApplicationRequest::UnloadSource { hash }, _) => unload(node, *hash),
+        (ApplicationRequest::UnloadSource { hash }, _) => return Some(unload(node, *hash)),
         (ApplicationRequest::RegisterSourceAuthority, Some(actor)) => {
             node.register_authority(actor)
         }
         (ApplicationRequest::NotifySources { on }, Some(actor)) => node.watch_sources(actor, *on),
         (ApplicationRequest::NotifyMembers { on }, Some(actor)) => node.watch_members(actor, *on),
         (ApplicationRequest::LoadSource { .. }, _) => return None,
-        (_, None) => return Some(Err(only_actors())),
+        (_, None) => return Some(Begun::Answered(Err(only_actors()))),
     }
-    Some(Ok(done()))
+    Some(Begun::Answered(Ok(done())))
 }
 
 /// Answers the request that may take its time: to load what was uploaded.
@@ -104,10 +113,12 @@ fn keep(
 }
 
 /// Unloads a source of an application, or one that the registry has; an unknown hash is ignored.
-fn unload(node: &Arc<Node>, hash: SourceHash) {
-    let loaded = |hash| node.replica.read(|state| state.sources.contains_key(&hash));
-    if node.unload_source(hash) || !loaded(hash) {
-        return;
+fn unload(node: &Arc<Node>, hash: SourceHash) -> Begun {
+    if let Some(spreading) = node.unload_everywhere(hash) {
+        return Begun::Spreading(Box::pin(spreading));
+    }
+    if !node.replica.read(|state| state.sources.contains_key(&hash)) {
+        return Begun::Answered(Ok(done()));
     }
     let node = Arc::clone(node);
     node.tasks.clone().spawn(async move {
@@ -121,9 +132,10 @@ fn unload(node: &Arc<Node>, hash: SourceHash) {
             tracing::warn!(hash = %hash.short(), %error, "source not unloaded");
         }
     });
+    Begun::Answered(Ok(done()))
 }
 
-fn done() -> Response {
+pub(super) fn done() -> Response {
     Response::Done {
         text: String::new(),
     }

@@ -140,7 +140,7 @@ pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
         Announced::Birth(birth, token) => {
             let actor = birth.actor;
             let stands = match creation::place(node, &birth).await {
-                Place::Here => node.bring_up(*birth, token).await,
+                Place::Here => node.bring_up(*birth, token).await.map(|()| actor),
                 Place::There(members) => {
                     let sent = creation::send(node, &birth, &members).await;
                     sent.inspect_err(|failure| node.never_started(actor, failure))
@@ -150,7 +150,7 @@ pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
                     Err(failure)
                 }
             };
-            stands.map_err(not_created)?;
+            let actor = stands.map_err(not_created)?;
             Ok(Response::Created { actor })
         }
     }

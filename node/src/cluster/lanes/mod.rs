@@ -236,10 +236,7 @@ struct Greeted {
 }
 
 async fn send_greeting(node: &Node, connection: &Connection) -> Result<FrameSender, String> {
-    let mut sender = connection
-        .open_one_way()
-        .await
-        .map_err(|e| e.to_string())?;
+    let mut sender = connection.open_one_way().await.map_err(|e| e.to_string())?;
     let proof = programs::shows(node, connection);
     let greeting = [GREETING, proof.as_ref().map_or(&[], |proof| &proof[..])].concat();
     let sent = sender.send_frame(&greeting).await;
@@ -267,12 +264,7 @@ async fn receive_greeting(
 }
 
 /// Both sides agree on this connection: the router uses it from here.
-fn settle(
-    node: &Arc<Node>,
-    whom: NodeId,
-    connection: Connection,
-    greeted: Greeted,
-) {
+fn settle(node: &Arc<Node>, whom: NodeId, connection: Connection, greeted: Greeted) {
     let incarnation = connection.about().incarnation;
     if !is_current(node, whom, incarnation) {
         let text = "the registry knows another run of this node";

@@ -1,5 +1,6 @@
 //! Conventions of several nodes in one process, on loopback.
 
-mod host;
+pub(crate) mod host;
 mod joining;
 mod members;
+mod programs;

@@ -1,7 +1,7 @@
 //! Who comes: actors that the agent expects, their processes, clients.
 
-use protocol::{ActorId, ProgramId};
 use protocol::control::ConnectionRole;
+use protocol::{ActorId, ProgramId};
 
 use super::party::{Party, Stage};
 use super::programs::Programs;

@@ -3,8 +3,8 @@
 use protocol::control::{AskOutcome, DeadLetter, SystemMessage};
 use protocol::limits::{FRAME_BYTES_MAX, HEADER_BYTES};
 use protocol::{
-    ActorId, Flags, Frame, FrameKind, Header, PayloadKind, ProgramId, SourceHash, Stamp, TargetKind,
-    TraceId,
+    ActorId, Flags, Frame, FrameKind, Header, PayloadKind, ProgramId, SourceHash, Stamp,
+    TargetKind, TraceId,
 };
 
 use super::ids::Target;

@@ -131,7 +131,12 @@ impl Core {
         self.owe_credit(&mut meta, bytes.len());
         self.stats.returned += 1;
         let details = CHILD_ABORTED.to_owned();
-        self.send_envelope(sender, &SystemMessage::PoisonMessage { details }, &meta, bytes);
+        self.send_envelope(
+            sender,
+            &SystemMessage::PoisonMessage { details },
+            &meta,
+            bytes,
+        );
     }
 
     /// Puts the messages of which nothing was written back in front of what waits.

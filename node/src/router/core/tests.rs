@@ -11,8 +11,8 @@ mod conservation;
 mod crossing;
 mod far_conservation;
 mod links;
-mod programs;
 mod net;
+mod programs;
 mod world;
 use world::World;
 

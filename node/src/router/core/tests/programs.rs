@@ -4,8 +4,8 @@ use protocol::control::SystemMessage;
 use protocol::{Flags, Header, ProgramId, SourceHash};
 
 use super::net::{Net, Place};
+use super::small;
 use super::world::{PROGRAM, record};
-use super::{TOLD, small};
 use crate::router::core::Event;
 
 /// Two nodes; whether they have proven to run as one user.
@@ -89,13 +89,19 @@ fn a_dead_letter_of_the_own_program_is_marked_for_its_handler() {
         reason: "over".to_owned(),
     });
     let handler = net.actor(1);
-    net.worlds[1].notice(handler.1, &protocol::control::Notice::HandleDeadLetters { on: true });
+    net.worlds[1].notice(
+        handler.1,
+        &protocol::control::Notice::HandleDeadLetters { on: true },
+    );
     net.tell(parent, child);
     net.settle();
     let frame = net.worlds[1].processes[handler.1].inbox.last().unwrap();
     let told = u32::from_le_bytes(*frame.payload.first_chunk().unwrap()) as usize + 4;
     let system: SystemMessage = serde_json::from_slice(&frame.payload[4..told]).unwrap();
-    assert!(matches!(system, SystemMessage::DeadEnvelope { .. }), "{system:?}");
+    assert!(
+        matches!(system, SystemMessage::DeadEnvelope { .. }),
+        "{system:?}"
+    );
     let inner = Header::from_bytes(frame.payload[told..].first_chunk().unwrap()).unwrap();
     assert_eq!(inner.flags, Flags::REMOTE.with(Flags::PROGRAM));
 }
