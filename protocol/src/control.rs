@@ -40,6 +40,9 @@ pub struct Hello {
     /// Of a client: the program that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramId>,
+    /// Of a node: itself, and its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<(NodeId, Incarnation)>,
 }
 
 /// What a connection is for.
@@ -54,6 +57,9 @@ pub enum ConnectionRole {
     Forkserver,
     /// Standard output and error of a worker; raw bytes follow the hello.
     Stdio,
+    /// Another node that a program of the same user has started on this host; after the welcome
+    /// each side sends one byte, and then, both ways, batches of whole frames behind their length (u32).
+    Node,
 }
 
 /// Answer of the node to a hello.

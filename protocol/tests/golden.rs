@@ -99,6 +99,7 @@ fn greetings_requests_answers_and_notices_are_fixed() {
         token: Some("00ff".to_owned()),
         pid: 7,
         program: None,
+        node: None,
     };
     document("hello.json", &hello);
     let load = Request::Load {

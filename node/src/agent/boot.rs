@@ -226,6 +226,7 @@ impl Agent {
             capabilities: sources.capabilities(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             serials: Arc::clone(&serials),
+            neighbours: directory.is_private(),
             limits: Limits::default(),
             authorize: super::rights::authorize(settings.client_group.as_deref()),
         };
@@ -311,6 +312,7 @@ impl Agent {
     async fn stop(self) {
         let node = self.node;
         tracing::info!("node stops");
+        node.stop.cancel();
         let stopped = Command::MemberStopped {
             node: node.id,
             stamp: stamp(),

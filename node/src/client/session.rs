@@ -99,6 +99,7 @@ impl Client {
             token: None,
             pid: std::process::id(),
             program: None,
+            node: None,
         };
         line.queue(&document(FrameKind::Hello, 0, &hello)?);
         let welcome = welcomed(&mut line).await?;

@@ -54,4 +54,5 @@ pub(crate) mod voters;
 
 pub(crate) mod creation;
 pub(crate) mod lanes;
+pub(crate) mod neighbours;
 pub(crate) mod programs;

@@ -21,6 +21,8 @@ pub struct Config {
     pub version: String,
     /// Serials of addresses; the agent allots from the same.
     pub serials: Arc<Serials>,
+    /// Whether nodes of the same user on this host, of other conventions, are reached as well.
+    pub neighbours: bool,
     /// Bounds.
     pub limits: Limits,
     /// Who may connect to the control socket, and with which rights.

@@ -60,6 +60,7 @@ impl Node {
         };
         let serials = Arc::new(Serials::new());
         let config = Config {
+            neighbours: false,
             incarnation,
             node,
             node_name: "here".to_owned(),
@@ -182,6 +183,7 @@ pub(crate) fn hello(role: ConnectionRole, token: Option<String>) -> Hello {
         token,
         pid: std::process::id(),
         program: None,
+        node: None,
     }
 }
 

@@ -21,13 +21,14 @@ use tokio::time::timeout;
 use transport::streams::{FrameReceiver, FrameSender};
 use transport::{Alpn, Connection};
 
-use super::programs;
+use super::{neighbours, programs};
 use crate::agent::node::Node;
 use crate::router::Link;
 
 pub(crate) mod map;
 
 mod pump;
+pub(super) use pump::BATCH_BYTES_MAX;
 
 /// How long the other side may take to answer a greeting.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
@@ -128,6 +129,9 @@ pub(crate) fn broken(node: &Node, whom: NodeId, reason: &str) {
 }
 
 async fn bring_up(node: &Arc<Node>, whom: NodeId) {
+    if node.mutual.neighbours.knows(whom) {
+        return neighbours::bring_up(node, whom).await;
+    }
     let mut wait_ms = AGAIN_MS;
     while node.mutual.lanes.with(whom, |lane| lane.up.is_none()) {
         if let Err(reason) = dial(node, whom).await {

@@ -3,4 +3,5 @@
 pub(crate) mod host;
 mod joining;
 mod members;
+mod neighbours;
 mod programs;

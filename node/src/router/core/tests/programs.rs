@@ -4,9 +4,11 @@ use protocol::control::SystemMessage;
 use protocol::{Flags, Header, ProgramId, SourceHash};
 
 use super::net::{Net, Place};
-use super::small;
 use super::world::{PROGRAM, record};
+use super::{TOLD, small};
+use crate::router::agent::AgentEvent;
 use crate::router::core::Event;
+use crate::router::core::ids::Target;
 
 /// Two nodes; whether they have proven to run as one user.
 fn net(same_user: bool) -> Net {
@@ -123,4 +125,28 @@ fn a_message_that_waited_for_its_actor_is_marked_all_the_same() {
     let got = last(&net, (1, process));
     assert_eq!(got.flags, Flags::REMOTE.with(Flags::PROGRAM));
     assert_ne!(PROGRAM, ProgramId::default());
+}
+
+#[test]
+fn where_there_may_be_neighbours_an_unknown_address_is_looked_for() {
+    let mut net = Net::new(1, &small());
+    let sender = net.actor(0);
+    net.worlds[0].event(Event::Peers(Vec::new()));
+    let strange = protocol::ActorId::allot(protocol::Incarnation(900), 4);
+    let sought = |net: &Net| {
+        let told = net.worlds[0].told.iter();
+        told.filter(|event| matches!(event, AgentEvent::Locate { actor } if *actor == strange))
+            .count()
+    };
+    net.worlds[0].send(sender.1, Target::Actor(strange), TOLD, 3);
+    assert_eq!(
+        (sought(&net), net.worlds[0].core.stats().dead_letters),
+        (0, 1)
+    );
+    net.worlds[0].core.has_neighbours();
+    net.worlds[0].send(sender.1, Target::Actor(strange), TOLD, 3);
+    assert_eq!(
+        (sought(&net), net.worlds[0].core.stats().dead_letters),
+        (1, 1)
+    );
 }
