@@ -58,7 +58,7 @@ pub enum ConnectionRole {
     /// Standard output and error of a worker; raw bytes follow the hello.
     Stdio,
     /// Another node that a program of the same user has started on this host; after the welcome
-    /// each side sends one byte, and then, both ways, batches of whole frames behind their length (u32).
+    /// each side sends one byte, and then, both ways, batches of whole frames behind their length.
     Node,
 }
 

@@ -1,11 +1,11 @@
-//! Nodes that programs of the same user have started on this host, and that share no convention with
-//! this one: messages between their actors go by a Unix socket.
+//! Nodes that programs of the same user have started on this host, and that share no convention
+//! with this one: messages between their actors go by a Unix socket.
 //!
 //! Who an address belongs to is asked of each node that has a control socket in the user's folder.
 //! The kernel says that a process of the same user is at the other end; a node with a Director
 //! directory has no neighbours, and is nobody's. Nothing is created over such a link.
-//! After the welcome the dialler sends a byte if it wants a link, and the acceptor one if it takes it;
-//! two nodes that dial each other at once keep the link of the one with the smaller id.
+//! After the welcome the dialler sends a byte if it wants a link, and the acceptor one if it takes
+//! it; two nodes that dial each other at once keep the link of the one with the smaller id.
 //! Not here: what flows (`router`), members of the own convention (`lanes`).
 
 use std::collections::BTreeMap;

@@ -41,7 +41,7 @@ pub(super) fn dialled(listed: &LeaderAddress) -> String {
     }
 }
 
-/// Whether a node of this user has the port of a listed one on this host, as far as its socket says.
+/// Whether a node of this user has the port of a listed one here, as far as its socket says.
 pub(super) fn is_served(listed: &LeaderAddress) -> bool {
     let port = listed.port.unwrap_or(ADMIN_PORT);
     runtime_folder().is_ok_and(|folder| socket_path(&folder, port).exists())

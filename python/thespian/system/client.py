@@ -5,8 +5,6 @@ Not here: the connection (``endpoint``).
 """
 
 import logging.config
-import os
-import sys
 import time
 from contextlib import contextmanager
 from datetime import timedelta

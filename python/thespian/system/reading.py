@@ -109,7 +109,6 @@ class Reader:
         except Exception as error:
             return Unreadable(str(error))
 
-
     def _is_own_program(self, outer: wire.Header, inner: wire.Header) -> bool:
         """Whether what a message says of the one in it is said by the receiver's own program."""
         flags = outer[wire.FLAGS]

@@ -62,7 +62,7 @@ impl Node {
                 node.lend(content);
             }
             if node.applications.settle(hash, load, judged.ok()) {
-                tracing::info!(hash = %hash.short(), info, ?from, "source loaded by an application");
+                tracing::info!(hash = %hash.short(), info, ?from, "application source loaded");
                 node.tell_of_source(hash, &info, true);
                 // Unpacked before anyone asks; who does reports the failure.
                 let _early = node.application_code(hash).await;
