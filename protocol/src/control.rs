@@ -19,9 +19,10 @@ mod listing;
 pub use listing::{DeadLetter, ListedActor, ListedGroup, ListedSource, Match, NodeStatus};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::definition::GroupDefinition;
-use crate::id::{ActorId, Incarnation, NodeId, RequestId, SourceHash};
+use crate::id::{ActorId, Incarnation, NodeId, ProgramId, RequestId, SourceHash};
 use crate::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
 use crate::registry::HistoryEntry;
 
@@ -40,6 +41,12 @@ pub struct Hello {
     pub token: Option<String>,
     /// The dialler's process id.
     pub pid: u32,
+    /// Of a client: the program that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramId>,
+    /// Of a node: itself, and its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<(NodeId, Incarnation)>,
 }
 
 impl Hello {
@@ -64,6 +71,9 @@ pub enum ConnectionRole {
     Forkserver,
     /// Standard output and error of a worker; raw bytes follow the hello.
     Stdio,
+    /// Another node that a program of the same user has started on this host; after the welcome
+    /// each side sends one byte, and then, both ways, batches of whole frames behind their length.
+    Node,
 }
 
 /// Answer of the node to a hello.
@@ -106,6 +116,26 @@ pub struct ClientEnvironment {
     pub main: Option<String>,
     /// Its working directory, for relative entries of the path.
     pub directory: String,
+}
+
+impl ClientEnvironment {
+    /// Which program this is.
+    ///
+    /// # Format
+    /// SHA-256 over interpreter, main file, directory and the entries of the path, each followed by
+    /// a zero byte.
+    #[must_use]
+    pub fn program(&self) -> ProgramId {
+        let main = self.main.as_deref().unwrap_or_default();
+        let fields = [self.interpreter.as_str(), main, &self.directory];
+        let path = self.sys_path.iter().map(String::as_str);
+        let mut digest = Sha256::new();
+        for field in fields.into_iter().chain(path) {
+            digest.update(field);
+            digest.update([0]);
+        }
+        ProgramId(digest.finalize().into())
+    }
 }
 
 /// All that a forkserver needs to start one actor.

@@ -84,6 +84,10 @@ impl Flags {
     /// Of a literal: the text is the `repr` of a string that is itself the `repr` of a value that
     /// is no literal.
     pub const NO_LITERAL: Self = Self(8);
+    /// Its pickle is of the very program that the receiver is of, from another node of the same
+    /// user on the same host, and is read as one of this node's. The receiving node sets it; no
+    /// sender may. Between nodes: the header's `source` is the sender's [`crate::ProgramId`].
+    pub const PROGRAM: Self = Self(16);
     /// Whoever sent it may not run code here: its pickle is read by the restricted unpickler,
     /// whatever the source. The receiving node sets it; no sender may.
     pub const FOREIGN: Self = Self(32);
@@ -94,7 +98,7 @@ impl Flags {
     /// Between nodes only: its credit is given back already.
     pub const CREDITED: Self = Self(256);
     /// What only nodes set.
-    pub const OF_NODES: Self = Self(32 | 64 | 128 | 256);
+    pub const OF_NODES: Self = Self(16 | 32 | 64 | 128 | 256);
 
     /// Whether all bits of `other` are set.
     #[must_use]

@@ -127,6 +127,11 @@ bytes_id! {
     SourceHash, 32, "source hash", "64 hexadecimal digits"
 }
 bytes_id! {
+    /// A program whose own modules have actors: SHA-256 over what they are imported with
+    /// ([`crate::control::ClientEnvironment::program`]); zeros: none.
+    ProgramId, 32, "program id", "64 hexadecimal digits"
+}
+bytes_id! {
     /// Follows one request through all the messages that it causes; zeros: none.
     TraceId, 16, "trace id", "32 hexadecimal digits"
 }

@@ -3,8 +3,8 @@
 
 mod id;
 pub use id::{
-    ActorId, ConventionId, IdError, Incarnation, NodeId, RequestId, RoleId, RolloutId, SlotId,
-    SourceHash, Stamp, TraceId,
+    ActorId, ConventionId, IdError, Incarnation, NodeId, ProgramId, RequestId, RoleId, RolloutId,
+    SlotId, SourceHash, Stamp, TraceId,
 };
 
 pub mod limits;

@@ -97,6 +97,32 @@ pub enum PeerRequest {
         /// The key.
         key: KeyDigest,
     },
+    /// To a member that has loaded a source of an application: what is to be known to take it over.
+    Source {
+        /// The source.
+        hash: SourceHash,
+        /// That the sender knows the user's secret, as in [`Creation::proof`].
+        proof: Option<[u8; 32]>,
+    },
+    /// To a member that may have a source of an application: it is unloaded.
+    UnloadSource {
+        /// The source.
+        hash: SourceHash,
+        /// That the sender knows the user's secret, as in [`Creation::proof`].
+        proof: Option<[u8; 32]>,
+    },
+}
+
+/// A source of an application as its holder passes it on, by `bulk/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceOffer {
+    /// Where it was loaded from, for people.
+    pub info: String,
+    /// Length of its bytes as they were loaded.
+    pub bytes: u64,
+    /// Hash and length of the zip that an application's authority made of them; only to nodes of
+    /// the same user.
+    pub zip: Option<(SourceHash, u64)>,
 }
 
 /// Kind of a connection between two members, apart from joining.
@@ -162,6 +188,10 @@ pub enum PeerResponse {
         /// As far as the answerer knows.
         is_member: bool,
     },
+    /// The actor that has the name of the one to be started, on this or another node.
+    Existing(ActorId),
+    /// The source, if the answerer has it and it is valid there.
+    Source(Option<SourceOffer>),
 }
 
 /// What a joiner wishes to be, as the document of a `JoinRequest`.

@@ -87,6 +87,7 @@ fn the_workers_specification_names_its_origin() {
         main: Some("/home/ann/app.py".to_owned()),
         directory: "/home/ann".to_owned(),
     };
+    golden("program-id.txt", &format!("{}\n", client.program()));
     document("worker-spec-client.json", &spec(Origin::Client(client)));
 }
 
@@ -98,6 +99,8 @@ fn greetings_requests_answers_and_notices_are_fixed() {
         role: ConnectionRole::Worker,
         token: Some("00ff".to_owned()),
         pid: 7,
+        program: None,
+        node: None,
     };
     document("hello.json", &hello);
     let load = Request::Load {

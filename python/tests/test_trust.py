@@ -227,6 +227,61 @@ def test_a_clients_own_classes_do_not_pass_from_another_node(tmp_path, monkeypat
         reader.read(header(wire.NO_SOURCE, flags=wire.REMOTE), payload)
 
 
+def test_the_own_program_on_another_node_of_the_user_sends_all_that_it_has(tmp_path, monkeypatch):
+    own, rule = own_thing(tmp_path, monkeypatch, "programthings")
+    reader = reading.Reader(HERE._key, 1, wire.NO_SOURCE, rule)
+    marked = wire.REMOTE | wire.PROGRAM
+    payload = pickle.dumps(own(), 5)
+    assert isinstance(reader.read(header(wire.NO_SOURCE, 2, flags=marked), payload), own)
+    with pytest.raises(trust.Refused, match="programthings.Own"):
+        reader.read(header(wire.NO_SOURCE, 2, flags=marked | wire.FOREIGN), payload)
+    # An envelope says of what is in it no more than it may say of itself.
+    told = b'{"system":"poison_message","details":"why"}'
+    for outer, inner, passes in (
+        (marked, 0, True),
+        (marked, marked, True),
+        (marked, wire.REMOTE, False),
+        (marked, marked | wire.FOREIGN, False),
+        (marked | wire.FOREIGN, marked, False),
+        (wire.REMOTE, marked, False),
+        (wire.REMOTE, wire.PROGRAM, False),
+    ):
+        frame = (108 + len(payload), *header(wire.NO_SOURCE, 2, flags=inner)[1:])
+        body = wire.envelope(told, frame, payload)
+        head = header(wire.NO_SOURCE, 2, kind=wire.ENVELOPE_PAYLOAD, flags=outer)
+        found = reader.read(head, body).poisonMessage
+        assert isinstance(found, own) == passes, (outer, inner)
+        if not passes:
+            assert "programthings.Own" in found
+
+
+@pytest.mark.parametrize("flags", [0, wire.REMOTE, wire.FOREIGN])
+def test_nobody_is_the_node_by_the_name_of_a_sender_inside_an_envelope(flags):
+    reader = reading.Reader(HERE._key, 1, wire.NO_SOURCE, trust.Rule())
+    payload = pickle.dumps(Calls(os.path.basename, "/a/b"), 5)
+    told = b'{"system":"poison_message","details":"why"}'
+    for node in (wire.NOBODY, HERE._key, address.allot(1, 1)._key):
+        # Two layers: the inner one is said to be the node's, and to hold what is this program's.
+        inmost = (108 + len(payload), *header(wire.NO_SOURCE, flags=wire.PROGRAM)[1:])
+        body = wire.envelope(told, inmost, payload)
+        middle = header(b"o" * 32, 1, node, wire.ENVELOPE_PAYLOAD, wire.PROGRAM)
+        middle = (108 + len(body), *middle[1:])
+        body = wire.envelope(told, middle, body)
+        other = address.allot(1, 77)._key
+        for sender in (other, node) if flags == wire.REMOTE else (other,):
+            head = header(b"o" * 32, 1, sender, wire.ENVELOPE_PAYLOAD, flags)
+            found = reader.read(head, body).poisonMessage.poisonMessage
+            assert "basename" in str(found), (sender, node)
+
+
+def test_another_node_speaks_for_no_node_here():
+    reader = reading.Reader(HERE._key, 1, wire.NO_SOURCE, trust.Rule())
+    told = b'{"system":"capabilities","capabilities":"{}"}'
+    head = header(wire.NO_SOURCE, 1, wire.NOBODY, wire.JSON, wire.REMOTE)
+    with pytest.raises(ValueError, match="only the node"):
+        reader.read(head, told)
+
+
 def test_what_came_from_another_node_stays_so_inside_an_envelope():
     payload = pickle.dumps(Calls(os.path.basename, "/a/b"), 5)
     told = b'{"system":"poison_message","details":"why"}'

@@ -1,10 +1,11 @@
 """Bytes of frames against the golden files of the protocol."""
 
+import json
 import os
 
 import pytest
 
-from thespian.system import address, wire
+from thespian.system import address, program, wire
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../protocol/tests/golden")
 
@@ -47,3 +48,10 @@ def test_frames_of_impossible_length_or_version_are_refused():
         wrong[place] = value
         with pytest.raises(wire.ProtocolError):
             wire.check(tuple(wrong))
+
+
+def test_a_program_has_the_id_that_nodes_compute():
+    with open(os.path.join(GOLDEN, "worker-spec-client.json")) as file:
+        client = json.load(file)["origin"]["client"]
+    with open(os.path.join(GOLDEN, "program-id.txt")) as file:
+        assert program.identity(client) == file.read().strip()

@@ -171,12 +171,12 @@ class Actor:
         self._myRef.update_capability(capabilityName, capabilityValue)
 
     def preRegisterRemoteSystem(self, remoteAddress: Any, remoteCapabilities: Any) -> None:
-        """Invites a remote system."""
-        self._myRef.unsupported("preRegisterRemoteSystem")
+        """Nothing for a system of the convention; raises for others, which join by themselves."""
+        self._myRef.register_system(remoteAddress, True)
 
     def deRegisterRemoteSystem(self, remoteAddress: Any) -> None:
-        """Drops a remote system."""
-        self._myRef.unsupported("deRegisterRemoteSystem")
+        """Nothing for a system outside of the convention; raises for members."""
+        self._myRef.register_system(remoteAddress, False)
 
 
 class _Super:

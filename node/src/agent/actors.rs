@@ -11,7 +11,7 @@ use convention::{Standing, role_standings};
 use leader::reconcile::{Replica, StepKey, StepName};
 use protocol::control::{ActorFailure, FailureCode, Origin, SystemMessage, WorkerSpec};
 use protocol::registry::Command;
-use protocol::{ActorId, RoleId, SlotId, SourceHash};
+use protocol::{ActorId, ProgramId, RoleId, SlotId, SourceHash};
 use tokio::sync::watch;
 
 use super::node::{Node, stamp};
@@ -82,6 +82,25 @@ pub(crate) struct Birth {
     pub(crate) global_name: Option<String>,
     pub(crate) requirements: Option<String>,
     pub(crate) slot: Option<SlotId>,
+}
+
+impl Birth {
+    /// The actor as the router is to know it.
+    pub(crate) fn record(&self, token: String) -> ActorRecord {
+        let (source, program) = match &self.origin {
+            Origin::Source(hash) => (Some(*hash), ProgramId::default()),
+            Origin::Client(client) => (None, client.program()),
+        };
+        ActorRecord {
+            actor: self.actor,
+            token,
+            parent: self.parent,
+            source,
+            program,
+            class: self.class.clone(),
+            global_name: self.global_name.clone(),
+        }
+    }
 }
 
 impl Actors {
@@ -241,18 +260,7 @@ impl Node {
         if !self.actors.insert(birth) {
             return false;
         }
-        let source = match &birth.origin {
-            Origin::Source(hash) => Some(*hash),
-            Origin::Client(_) => None,
-        };
-        self.router.expect(ActorRecord {
-            actor: birth.actor,
-            token: token.to_owned(),
-            parent: birth.parent,
-            source,
-            class: birth.class.clone(),
-            global_name: birth.global_name.clone(),
-        });
+        self.router.expect(birth.record(token.to_owned()));
         true
     }
 
@@ -358,6 +366,19 @@ impl Node {
         };
         let over = async { while actors.iter().any(alive) && ends.changed().await.is_ok() {} };
         let _in_time = tokio::time::timeout(EXITS_LIMIT, over).await;
+    }
+
+    /// Another actor has the name of the announced one, which nobody ever hears of.
+    pub(crate) fn withdraw(&self, birth: &Birth) {
+        if self.actors.remove(birth.actor).is_some() {
+            let parent = ActorId::NONE;
+            let nobodys = Birth {
+                parent,
+                ..birth.clone()
+            };
+            self.router.expect(nobodys.record(String::new()));
+            self.router.ended(birth.actor, "another actor has its name");
+        }
     }
 
     pub(crate) fn never_started(&self, id: ActorId, failure: &ActorFailure) {

@@ -35,7 +35,7 @@ use crate::cluster::membership::{Membership, TakeUpFault};
 use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
 use crate::cluster::warnings::{self, Warning, Warnings};
-use crate::cluster::{lanes, leadership, same_user, session, start};
+use crate::cluster::{farewell, lanes, leadership, same_user, session, start};
 use crate::directory::{
     Directory, NodeRecord, Settings, SettingsError, log_socket_path, relay_socket_path,
     runtime_folder, socket_path, worker_socket_path,
@@ -172,9 +172,11 @@ impl Agent {
         state.create()?;
         not_running(&directory)?;
         let incarnation = Incarnation(draw());
-        let found = start::founds(&settings, options.found).await;
-        let mut identity = Identity::open(&state, found, stamp())?;
         let folder = runtime_folder()?;
+        let is_served = |port| answers_within(&socket_path(&folder, port), SERVED_LIMIT);
+        let found = start::founds(&settings, options.found).await
+            || directory.is_private() && start::is_first(&settings, is_served).await;
+        let mut identity = Identity::open(&state, found, stamp())?;
         if directory.is_private() {
             identity.trust_user(same_user::secret(&folder)?);
         }
@@ -231,6 +233,7 @@ impl Agent {
             capabilities: sources.capabilities(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             serials: Arc::clone(&serials),
+            neighbours: directory.is_private(),
             limits: Limits::default(),
             authorize: super::rights::authorize(settings.client_group.as_deref()),
         };
@@ -310,6 +313,7 @@ impl Agent {
             biased;
             () = shutdown.cancelled() => None,
             () = node.stop.cancelled() => None,
+            () = node.shutdown.cancelled() => None,
             fatal = node.replica.failed() => Some(fatal),
         };
         if let Some(fatal) = fatal {
@@ -321,18 +325,18 @@ impl Agent {
     async fn stop(self) {
         let node = self.node;
         tracing::info!("node stops");
+        node.stop.cancel();
         let stopped = Command::MemberStopped {
             node: node.id,
             stamp: stamp(),
         };
-        node.stop.cancel();
         leadership::serve_no_roles(&node).await;
         let told = Replica::propose(&*node.replica, stopped);
         let told = tokio::time::timeout(STOPPED_LIMIT, told);
         tokio::select! {
             biased;
             told = told => match told {
-                Ok(Ok(_)) => {}
+                Ok(Ok((index, _))) => farewell::heard(&node.membership.sessions, index).await,
                 Ok(Err(failure)) => tracing::warn!(%failure, "the stop is not in the registry"),
                 Err(_elapsed) => tracing::warn!("the stop is not in the registry: no answer"),
             },
@@ -470,14 +474,21 @@ fn not_running(directory: &Directory) -> Result<(), StartError> {
 
 /// Whether somebody waits for a hello behind the socket; a process that is dying does not.
 fn answers(socket: &Path) -> bool {
+    answers_within(socket, DYING_LIMIT)
+}
+
+fn answers_within(socket: &Path, limit: Duration) -> bool {
     let Ok(mut stream) = UnixStream::connect(socket) else {
         return false;
     };
     let waits = stream
-        .set_read_timeout(Some(DYING_LIMIT))
+        .set_read_timeout(Some(limit))
         .and_then(|()| stream.read(&mut [0]));
     waits.is_err_and(|cause| cause.kind() == io::ErrorKind::WouldBlock)
 }
+
+/// How long a node that is listed has to wait for a hello to count as running.
+const SERVED_LIMIT: Duration = Duration::from_millis(20);
 
 /// How long a killed process may take to be gone.
 const DYING_LIMIT: Duration = Duration::from_secs(1);

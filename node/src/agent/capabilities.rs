@@ -51,6 +51,18 @@ impl Capabilities {
     }
 
     /// Sets one, or removes it; whether that changed anything.
+    /// What the node was given by this name, at its start or later.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        let entries = self.entries();
+        let named =
+            |entry: &&(Value, Value)| matches!(&entry.0, Value::Str(known) if known == name);
+        entries
+            .iter()
+            .rev()
+            .find(named)
+            .map(|(_, value)| value.clone())
+    }
+
     fn update(&self, name: &Value, value: Option<&Value>) -> bool {
         let changed = set(&mut self.entries(), name, value);
         if changed {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::Node;
 use super::requests::{self, Asked};
-use crate::cluster::lanes;
+use crate::cluster::{lanes, neighbours};
 use crate::hosting::Ends;
 use crate::router::AgentEvent;
 use crate::store::{Arrived, StoreError};
@@ -73,6 +73,7 @@ pub(super) async fn from_router(node: Arc<Node>, mut events: mpsc::UnboundedRece
                 handover.stream,
                 handover.read_ahead,
             ),
+            AgentEvent::Neighbour(handover) => neighbours::came(&node, handover),
             AgentEvent::Locate { actor } => lanes::map::locate(&node, actor),
             AgentEvent::WantLink { node: whom } => lanes::want(&node, whom),
             AgentEvent::LinkBroken { node: whom, reason } => lanes::broken(&node, whom, &reason),

@@ -139,7 +139,7 @@ impl Sources {
             Some((source.group.clone(), source.definition.clone()))
         });
         let Some((group, definition)) = known else {
-            return node.application_code(*hash).await;
+            return node.application_code(*hash).await.map(drop);
         };
         let cell = self.cell(*hash);
         let fresh = cell.get().is_none();
@@ -171,7 +171,7 @@ impl Sources {
         Ok((looked_at.await?, ready.notes))
     }
 
-    /// As [`look_at`](Self::look_at), for a program's own modules.
+    /// As [`look_at`](Self::look_at), for a program's own modules and sources of applications.
     pub(crate) async fn look_at_program(
         &self,
         node: &Node,
@@ -179,13 +179,13 @@ impl Sources {
         definition: &GroupDefinition,
         capability_sets: Vec<String>,
     ) -> Result<Vec<PreparedClass>, ActorFailure> {
-        let Origin::Client(client) = origin else {
-            return Ok(Vec::new());
-        };
-        let setup = OriginSetup {
-            origin: origin.clone(),
-            interpreter: client.interpreter.clone().into(),
-            path: Vec::new(),
+        let setup = match origin {
+            Origin::Source(hash) => node.application_code(*hash).await?,
+            Origin::Client(client) => OriginSetup {
+                origin: origin.clone(),
+                interpreter: client.interpreter.clone().into(),
+                path: Vec::new(),
+            },
         };
         let request = prepare_request(definition, capability_sets);
         Ok(node.hosting.prepare(setup, request).await?.classes)

@@ -99,6 +99,8 @@ impl Client {
             role: ConnectionRole::Client,
             token: None,
             pid: std::process::id(),
+            program: None,
+            node: None,
         };
         line.queue(&document(FrameKind::Hello, 0, &hello)?);
         let welcome = welcomed(&mut line).await?;

@@ -22,7 +22,6 @@ use super::peers::PeerFault;
 use super::{placement, programs};
 use crate::agent::actors::Birth;
 use crate::agent::node::Node;
-use crate::router::ActorRecord;
 
 /// How long a member may take for one attempt to create an actor.
 const ATTEMPT: Duration = Duration::from_secs(60);
@@ -78,10 +77,12 @@ pub(crate) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
         let one = one_class(&known.definition, &birth.class, birth.requirements.clone());
         Some((known.group.clone(), one, others(state, node)))
     });
-    let Some((group, definition, others)) = about.filter(|(_, _, others)| !others.is_empty())
-    else {
-        return Place::Here;
+    let Some((group, definition, others)) = about else {
+        return programs::place(node, birth).await;
     };
+    if others.is_empty() {
+        return Place::Here;
+    }
     let own = node.capabilities();
     let drained = node.replica.read(|state| {
         let member = state.members.get(&node.id);
@@ -207,7 +208,8 @@ pub(super) fn one_class(
     }
 }
 
-/// Has one of these members start an actor that was announced here.
+/// Has one of these members start an actor that was announced here; answers its address, which is
+/// another's if that member knows one by the same name.
 ///
 /// # Errors
 /// [`ActorFailure`] of the last member; the caller settles the announcement.
@@ -215,7 +217,7 @@ pub(crate) async fn send(
     node: &Arc<Node>,
     birth: &Birth,
     members: &[NodeId],
-) -> Result<(), ActorFailure> {
+) -> Result<ActorId, ActorFailure> {
     let mut creation = Creation {
         actor: birth.actor,
         parent: birth.parent,
@@ -227,14 +229,18 @@ pub(crate) async fn send(
     };
     let mut last = None;
     for member in members.iter().take(TRIED_MAX) {
-        if matches!(birth.origin, Origin::Client(_)) {
+        if is_of_program(node, &birth.origin) {
             creation.proof = programs::proof(node, *member, &creation);
         }
         let request = PeerRequest::Create(creation.clone());
         match at(node, *member, &request).await {
-            Ok(()) => {
+            Ok(None) => {
                 moved(node, birth, *member).await;
-                return Ok(());
+                return Ok(birth.actor);
+            }
+            Ok(Some(existing)) => {
+                node.withdraw(birth);
+                return Ok(existing);
             }
             Err(failure) if may_fit_elsewhere(&failure) => last = Some(failure),
             Err(failure) => return Err(failure),
@@ -243,8 +249,13 @@ pub(crate) async fn send(
     Err(last.unwrap_or_else(|| unreachable("no member was tried")))
 }
 
-/// Asks one member until it is known whether the actor stands there, or the member is gone.
-async fn at(node: &Arc<Node>, member: NodeId, request: &PeerRequest) -> Result<(), ActorFailure> {
+/// Asks one member until it is known whether the actor stands there, or the member is gone. Answers
+/// the one that has its name there already, if so.
+async fn at(
+    node: &Arc<Node>,
+    member: NodeId,
+    request: &PeerRequest,
+) -> Result<Option<ActorId>, ActorFailure> {
     let up = |state: &State| {
         let known = state.members.get(&member)?;
         (known.state == MemberState::Up).then_some(known.incarnation)
@@ -252,7 +263,8 @@ async fn at(node: &Arc<Node>, member: NodeId, request: &PeerRequest) -> Result<(
     let incarnation = node.replica.read(up);
     loop {
         match node.membership.peers.ask(member, request, ATTEMPT).await {
-            Ok(PeerResponse::Created(created)) => return created.map(|_node| ()),
+            Ok(PeerResponse::Created(created)) => return created.map(|_node| None),
+            Ok(PeerResponse::Existing(actor)) => return Ok(Some(actor)),
             Ok(_) => return Err(unreachable("an answer of another kind")),
             Err(PeerFault::Unknown { reason }) => {
                 if incarnation.is_none() || node.replica.read(up) != incarnation {
@@ -277,19 +289,8 @@ async fn moved(node: &Arc<Node>, birth: &Birth, member: NodeId) {
         }
         elsewhere.insert(actor, member);
     }
-    let source = match &birth.origin {
-        Origin::Source(hash) => Some(*hash),
-        Origin::Client(_) => None,
-    };
-    let record = ActorRecord {
-        actor,
-        token: String::new(),
-        parent: birth.parent,
-        source,
-        class: birth.class.clone(),
-        global_name: birth.global_name.clone(),
-    };
-    node.router.expect_remote(record, member);
+    node.router
+        .expect_remote(birth.record(String::new()), member);
     node.actors.gone_elsewhere(actor);
     // It may have ended before the router here would have heard of it.
     let request = PeerRequest::Locate { actor };
@@ -309,8 +310,14 @@ pub(crate) async fn answer(
     creation: Creation,
 ) -> Result<PeerResponse, Refusal> {
     let actor = creation.actor;
-    if !matches!(creation.origin, Origin::Source(_)) {
+    // A node with a Director directory judges sources by its own keys, whoever sends them.
+    let by_keys = matches!(creation.origin, Origin::Source(_)) && !node.directory.is_private();
+    if is_of_program(node, &creation.origin) && !by_keys {
         programs::admit(node, &creation)?;
+    }
+    let name = creation.global_name.as_deref();
+    if let Some(existing) = name.and_then(|name| node.actors.named(name)) {
+        return Ok(PeerResponse::Existing(existing));
     }
     let birth = Birth {
         actor,
@@ -326,7 +333,7 @@ pub(crate) async fn answer(
     let (node, tracker) = (Arc::clone(node), node.tasks.clone());
     let born = tracker.spawn(async move {
         let shutdown = node.shutdown.clone();
-        let born = shutdown.run_until_cancelled(bear(&node, birth)).await;
+        let born = shutdown.run_until_cancelled(bear(&node, from, birth)).await;
         (node.id, born)
     });
     match born.await {
@@ -336,14 +343,24 @@ pub(crate) async fn answer(
     }
 }
 
-async fn bear(node: &Arc<Node>, birth: Birth) -> Result<(), ActorFailure> {
-    let source = match &birth.origin {
-        Origin::Source(hash) => *hash,
-        Origin::Client(_) => SourceHash::default(),
-    };
+async fn bear(node: &Arc<Node>, from: NodeId, birth: Birth) -> Result<(), ActorFailure> {
     // Before the router knows of it: its creator decides what becomes of a failure.
-    node.bring_code(source).await?;
+    match &birth.origin {
+        Origin::Source(hash) if is_of_program(node, &birth.origin) => {
+            node.take_over(from, *hash).await?;
+        }
+        Origin::Source(hash) => node.bring_code(*hash).await?,
+        Origin::Client(_) => {}
+    }
     node.give_birth(birth).await
+}
+
+/// Whether the code is a program's own, or was loaded by an application: not the registry's.
+fn is_of_program(node: &Node, origin: &Origin) -> bool {
+    match origin {
+        Origin::Client(_) => true,
+        Origin::Source(hash) => !node.replica.read(|state| state.sources.contains_key(hash)),
+    }
 }
 
 fn may_fit_elsewhere(failure: &ActorFailure) -> bool {

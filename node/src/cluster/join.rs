@@ -75,7 +75,12 @@ async fn once(node: &Arc<Node>) -> Result<(), Refused> {
         .map_or(0, |at| at.port());
     let mut listed_itself = false;
     let mut refused = None;
-    for leader in &node.settings.convention_leaders {
+    let mut leaders: Vec<_> = node.settings.convention_leaders.iter().collect();
+    if matches!(proof, Proof::SameUser(_)) {
+        // Those of this user that run on this host answer at once; others may not be there.
+        leaders.sort_by_key(|leader| !reachable::is_served(leader));
+    }
+    for leader in leaders {
         let address = reachable::dialled(leader);
         let remotes = resolve(&address).await;
         if remotes.is_empty() {

@@ -40,12 +40,14 @@ pub(crate) mod lease;
 mod parts;
 pub(crate) mod session;
 pub(crate) mod sessions;
+
+pub(crate) mod farewell;
 mod strays;
 
 pub(crate) mod mutual;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) mod directories;
 pub(crate) mod distribution;
@@ -62,6 +64,7 @@ pub(crate) mod voters;
 
 pub(crate) mod creation;
 pub(crate) mod lanes;
-mod programs;
+pub(crate) mod neighbours;
+pub(crate) mod programs;
 
 pub(crate) mod warnings;

@@ -13,6 +13,7 @@ use super::fleet::ClusterFleet;
 use super::holdings::Holdings;
 use super::lanes::Lanes;
 use super::leadership::LeaderReplica;
+use super::neighbours::Neighbours;
 use super::packages::{Held, HoldFault};
 use super::steps::Ledger;
 use crate::agent::fleet::LocalFleet;
@@ -37,6 +38,8 @@ pub(crate) struct Mutual {
     pub(crate) log_changes: tokio::sync::Mutex<()>,
     /// Raft id under which this node, as the leader, has a member open its log just now; 0: none.
     pub(crate) beginning: AtomicU64,
+    /// Nodes of the same user on this host that share no convention.
+    pub(crate) neighbours: Neighbours,
     /// The log of a voter to be, until it has caught up.
     pub(crate) learner: Mutex<Option<Arc<Consensus>>>,
     /// Whether this node has left for good and is to forget itself at its stop.

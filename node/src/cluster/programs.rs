@@ -3,15 +3,18 @@
 //! Nodes that a user's programs start on one host share the user's secret, and with it what is on
 //! the host: each may start actors of any program of that user. A request for one shows, bound to
 //! all that it asks for and to who is asked, that its sender knows the secret; to be a member is
-//! not enough, as members by token may belong to others.
-//! Not here: actors of sources (`creation`), the secret (`same_user`).
+//! not enough, as members by token may belong to others. On a lane each side shows the same, bound
+//! to the keys of both, and what it then says of programs is believed (`router::core::programs`).
+//! Not here: actors of the registry's sources (`creation`), the secret (`same_user`).
 
 use std::sync::Arc;
 
+use protocol::control::Origin;
 use protocol::peer::{Creation, PeerRequest};
 use protocol::wire::{Refusal, RefusalCode, Shape};
 use protocol::{NodeId, encode};
 use sha2::{Digest, Sha256};
+use transport::Connection;
 use transport::token::SecretHash;
 
 use super::creation::{Place, one_class, others};
@@ -19,10 +22,14 @@ use super::same_user;
 use crate::agent::actors::Birth;
 use crate::agent::node::Node;
 
-/// Decides where an actor of a program's own modules is to be started: here, unless it fits only
-/// elsewhere.
+/// Decides where an actor of a program's own modules, or of a source that an application has
+/// loaded here, is to be started: here, unless it fits only elsewhere.
 pub(super) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
-    if node.membership.identity().user_secret().is_none() {
+    let may = match &birth.origin {
+        Origin::Client(_) => node.membership.identity().user_secret().is_some(),
+        Origin::Source(hash) => node.may_pass_on(*hash),
+    };
+    if !may {
         return Place::Here;
     }
     let (drained, others) = node.replica.read(|state| {
@@ -72,39 +79,83 @@ async fn fits(node: &Node, birth: &Birth, sets: Vec<String>) -> Vec<bool> {
     }
 }
 
-/// What this node shows to a member that is to start an actor of its user's program.
-pub(super) fn proof(node: &Node, member: NodeId, creation: &Creation) -> Option<[u8; 32]> {
-    let asked = asked(member, creation)?;
+/// What this node shows to a member with a request: that it knows their user's secret. The request
+/// is bare, without the proof.
+pub(crate) fn proof_of(node: &Node, member: NodeId, bare: &PeerRequest) -> Option<[u8; 32]> {
+    let asked = asked(member, bare)?;
     let identity = node.membership.identity();
     let (secret, authority) = identity.user_secret().zip(identity.authority_key())?;
     Some(same_user::senders(secret, authority, asked))
 }
 
 /// Whether the sender of this request has proven to be of this node's user.
+pub(crate) fn is_proof(node: &Node, bare: &PeerRequest, shown: Option<[u8; 32]>) -> bool {
+    let wanted = proof_of(node, node.id, bare).map(SecretHash);
+    // Compared in the same time for all.
+    matches!((wanted, shown.map(SecretHash)), (Some(wanted), Some(shown)) if wanted == shown)
+}
+
+/// The proof for a creation that a member is asked for.
+pub(super) fn proof(node: &Node, member: NodeId, creation: &Creation) -> Option<[u8; 32]> {
+    proof_of(node, member, &bare(creation))
+}
+
+/// Whether the sender of this creation has proven to be of this node's user.
 ///
 /// # Errors
 /// [`Refusal`] otherwise.
 pub(super) fn admit(node: &Node, creation: &Creation) -> Result<(), Refusal> {
-    let wanted = proof(node, node.id, creation).map(SecretHash);
+    if is_proof(node, &bare(creation), creation.proof) {
+        Ok(())
+    } else {
+        Err(not_of_this_user())
+    }
+}
+
+/// Why a program's own code, and what applications have loaded, stays on the nodes of its user.
+pub(crate) fn not_of_this_user() -> Refusal {
+    Refusal::new(
+        RefusalCode::NotAllowed,
+        "a program's own modules and sources are a matter of the nodes of its user on its host; \
+         use `director load` for code that runs elsewhere",
+    )
+}
+
+fn bare(creation: &Creation) -> PeerRequest {
+    PeerRequest::Create(Creation {
+        proof: None,
+        ..creation.clone()
+    })
+}
+
+/// What this node shows at the beginning of a lane, so that the other side reads the messages of
+/// its user's programs as its own. Nothing where no user's secret counts.
+pub(super) fn shows(node: &Node, lane: &Connection) -> Option<[u8; 32]> {
+    let identity = node.membership.identity();
+    let (secret, authority) = identity.user_secret().zip(identity.authority_key())?;
+    let (own, other) = (identity.key().hash(), lane.peer()?.key);
+    Some(same_user::lanes(secret, authority, own, other))
+}
+
+/// Whether the other side of a lane has shown to be of this node's user. Its key is the one that
+/// the connection's handshake has proven.
+pub(super) fn is_shown(node: &Node, lane: &Connection, shown: &[u8]) -> bool {
+    let wanted = || {
+        let identity = node.membership.identity();
+        let (secret, authority) = identity.user_secret().zip(identity.authority_key())?;
+        let (own, other) = (identity.key().hash(), lane.peer()?.key);
+        Some(same_user::lanes(secret, authority, other, own))
+    };
     // Compared in the same time for all.
-    match (wanted, creation.proof.map(SecretHash)) {
-        (Some(wanted), Some(shown)) if wanted == shown => Ok(()),
-        _ => Err(Refusal::new(
-            RefusalCode::NotAllowed,
-            "a program's own modules run on nodes of its user on its host only; load them as a \
-             source to run them elsewhere",
-        )),
+    match (wanted(), <[u8; 32]>::try_from(shown)) {
+        (Some(wanted), Ok(shown)) => SecretHash(wanted) == SecretHash(shown),
+        _ => false,
     }
 }
 
 /// The request and who is asked, as a hash.
-fn asked(member: NodeId, creation: &Creation) -> Option<[u8; 32]> {
-    let bare = Creation {
-        proof: None,
-        ..creation.clone()
-    };
-    let request = PeerRequest::Create(bare);
-    let bytes = encode(PeerRequest::NAME, PeerRequest::VERSION, &request).ok()?;
+fn asked(member: NodeId, bare: &PeerRequest) -> Option<[u8; 32]> {
+    let bytes = encode(PeerRequest::NAME, PeerRequest::VERSION, bare).ok()?;
     let digest = Sha256::new()
         .chain_update(member.to_string())
         .chain_update([0])

@@ -2,7 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use crate::directory::{LeaderAddress, Settings};
+use protocol::ActorId;
+use protocol::registry::{MemberState, State};
+
+use super::peers::resolve;
+use crate::agent::node::Node;
+use crate::directory::{LeaderAddress, Settings, runtime_folder, socket_path};
 
 /// The admin port where none is written.
 const ADMIN_PORT: u16 = 1900;
@@ -36,13 +41,67 @@ pub(super) fn dialled(listed: &LeaderAddress) -> String {
     }
 }
 
+/// Whether a node of this user has the port of a listed one here, as far as its socket says.
+pub(super) fn is_served(listed: &LeaderAddress) -> bool {
+    let port = listed.port.unwrap_or(ADMIN_PORT);
+    runtime_folder().is_ok_and(|folder| socket_path(&folder, port).exists())
+}
+
 /// Whether `remote` is this node, which listens on `port`.
 pub(super) fn is_own(remote: SocketAddr, advertised: &str, port: u16) -> bool {
     if remote.to_string() == advertised {
         return true;
     }
-    // Only an address of this host can be bound.
-    remote.port() == port && UdpSocket::bind((remote.ip(), 0)).is_ok()
+    remote.port() == port && is_here(remote.ip())
+}
+
+/// Whether an address is one of this host.
+pub(super) fn is_here(address: IpAddr) -> bool {
+    // No other can be bound.
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Whether a system is this node or another member that runs: by its `host:port`, or its node's
+/// own address.
+pub(crate) async fn is_of_convention(node: &Node, address: &str) -> bool {
+    if let Ok(own) = address.parse::<ActorId>() {
+        let run = own.incarnation();
+        let known = |state: &State| state.members.values().any(|m| m.incarnation == run);
+        return run == node.incarnation || node.replica.read(known);
+    }
+    let has_port = address
+        .rsplit_once(':')
+        .is_some_and(|(_, p)| p.parse::<u16>().is_ok());
+    let address = if has_port {
+        address.to_owned()
+    } else {
+        format!("{address}:{ADMIN_PORT}")
+    };
+    let members: Vec<String> = node.replica.read(|state| {
+        let up = state.members.values();
+        let up = up.filter(|member| member.state == MemberState::Up);
+        up.map(|member| member.address.clone()).collect()
+    });
+    let sought = resolve(&address).await;
+    if sought
+        .iter()
+        .any(|at| is_own(*at, node.membership.address(), node.port))
+    {
+        return true;
+    }
+    for member in members {
+        let Ok(at) = member.parse::<SocketAddr>() else {
+            continue;
+        };
+        // One host has several addresses.
+        let same = |sought: &SocketAddr| {
+            *sought == at || sought.port() == at.port() && is_here(sought.ip()) && is_here(at.ip())
+        };
+        if sought.iter().any(same) {
+            return true;
+        }
+    }
+    false
 }
 
 /// The address of this host from which packets to `remote` leave; nothing is sent.

@@ -65,6 +65,19 @@ pub(super) fn senders(secret: &TokenSecret, authority: KeyHash, request: [u8; 32
     proof(b"director user sends", secret, authority, KeyHash(request))
 }
 
+/// What a node shows on each lane whose messages it wants read as those of its user's programs: it
+/// knows the secret, and means this authority and the two nodes with these keys, in this order.
+pub(super) fn lanes(
+    secret: &TokenSecret,
+    authority: KeyHash,
+    from: KeyHash,
+    to: KeyHash,
+) -> [u8; 32] {
+    let pair = Sha256::new().chain_update(from.0).chain_update(to.0);
+    let pair = KeyHash(pair.finalize().into());
+    proof(b"director user lanes", secret, authority, pair)
+}
+
 fn proof(who: &[u8; 19], secret: &TokenSecret, authority: KeyHash, joiner: KeyHash) -> [u8; 32] {
     let digest = Sha256::new()
         .chain_update(who)

@@ -123,6 +123,8 @@ pub(crate) async fn answer(
             warnings::answer(node, from, &records, dropped).await
         }
         PeerRequest::Create(creation) => creation::answer(node, from, creation).await,
+        PeerRequest::Source { hash, proof } => Ok(node.answer_source(from, hash, proof)),
+        PeerRequest::UnloadSource { hash, proof } => node.answer_unload(from, hash, proof).await,
         PeerRequest::Locate { actor } => Ok(lanes::map::answer(node, actor)),
         PeerRequest::Vouch => vouching::vouch(node),
         PeerRequest::Knows { node: whom, key } => Ok(vouching::knows(node, whom, key)),

@@ -60,7 +60,8 @@ async fn lead(node: &Arc<Node>, standing: &mut watch::Receiver<super::Standing>)
     membership.lease.begin_lead();
     while standing.borrow_and_update().leads {
         let alone = lead_on(node);
-        if announced(node) {
+        // One that is about to end has said so.
+        if announced(node) || node.stop.is_cancelled() {
             membership.trouble.send_replace(None);
         } else if let Err(failure) = announce(node).await {
             tracing::warn!(%failure, "this node is not announced yet");

@@ -3,6 +3,7 @@
 //! A founder, or a voter, opens its log; a member follows from the last copy that it kept; a node
 //! that has joined nothing yet asks to be let in.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,29 @@ pub(crate) async fn founds(settings: &Settings, told_to: bool) -> bool {
         }
     }
     true
+}
+
+/// Whether a node that a program starts is listed, and the first of those listed to run: it founds
+/// the convention that the others then join. Nodes of one user are started one at a time
+/// (`python/thespian/system/starting.py`), and all that are listed have to be on this host.
+pub(crate) async fn is_first(settings: &Settings, is_served: impl Fn(u16) -> bool) -> bool {
+    let advertised = reachable::address(settings, settings.listen, settings.admin_port);
+    let mut is_listed = false;
+    for leader in &settings.convention_leaders {
+        let remotes = resolve(&reachable::dialled(leader)).await;
+        let own =
+            |remote: &SocketAddr| reachable::is_own(*remote, &advertised, settings.admin_port);
+        if remotes.iter().any(own) {
+            is_listed = true;
+            continue;
+        }
+        let is_here = |remote: &SocketAddr| reachable::is_here(remote.ip());
+        let port = remotes.first().map_or(0, SocketAddr::port);
+        if remotes.is_empty() || !remotes.iter().all(is_here) || is_served(port) {
+            return false;
+        }
+    }
+    is_listed
 }
 
 /// Opens this node's log or its last copy, whichever its part needs.

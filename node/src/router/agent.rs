@@ -79,6 +79,8 @@ pub enum AgentEvent {
     Forkserver(Handover),
     /// A worker's standard output has said Hello; its token is not checked yet.
     Stdio(Handover),
+    /// A node of the same user that shares no convention has said Hello (and was welcomed).
+    Neighbour(Handover),
     /// Messages wait for a link to this node, which is not up; told again when they have waited
     /// in vain.
     WantLink {

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use protocol::{ActorId, Incarnation, NodeId, SourceHash, limits};
+use protocol::{ActorId, Incarnation, NodeId, ProgramId, SourceHash, limits};
 
 /// What the router must know about its node.
 pub struct Config {
@@ -21,6 +21,8 @@ pub struct Config {
     pub version: String,
     /// Serials of addresses; the agent allots from the same.
     pub serials: Arc<Serials>,
+    /// Whether nodes of the same user on this host, of other conventions, are reached as well.
+    pub neighbours: bool,
     /// Bounds.
     pub limits: Limits,
     /// Who may connect to the control socket, and with which rights.
@@ -81,6 +83,8 @@ pub struct ActorRecord {
     pub parent: ActorId,
     /// Its source; `None`: a client's environment.
     pub source: Option<SourceHash>,
+    /// The program of that environment; zeros: it is of a source.
+    pub program: ProgramId,
     /// `pkg.mod.Class`.
     pub class: String,
     /// Its global name.

@@ -40,6 +40,7 @@ mod dead;
 mod ends;
 mod frames;
 mod markers;
+mod programs;
 mod roles;
 mod routing;
 mod timers;
@@ -129,6 +130,8 @@ pub(crate) enum Event<'a> {
     LinkUp {
         node: NodeId,
         incarnation: Incarnation,
+        /// Whether it has proven on this connection to run as this node's user.
+        same_user: bool,
     },
     /// They flow no longer; the node runs on.
     LinkDown {

@@ -221,11 +221,16 @@ fn link_up(shared: &Rc<Shared>, link: NewLink) {
     let NewLink {
         node,
         incarnation,
+        same_user,
         outgoing,
         incoming,
     } = link;
     shared.close_link(node);
-    shared.handle(Event::LinkUp { node, incarnation });
+    shared.handle(Event::LinkUp {
+        node,
+        incarnation,
+        same_user,
+    });
     let line = Rc::new(LinkLine::new(outgoing));
     shared.links.borrow_mut().insert(node, Rc::clone(&line));
     tokio::task::spawn_local(link::serve(Rc::clone(shared), node, line, incoming));

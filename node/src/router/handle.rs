@@ -171,14 +171,16 @@ impl RouterHandle {
 
     /// Bytes flow to and from this run of a node: what goes there comes out of the link, what
     /// comes from there goes into it, as whole frames in their order. A link that was up before
-    /// is down; one to another run is lost.
+    /// is down; one to another run is lost. `same_user`: the node at the other end of this very
+    /// connection has proven to run as this node's user, so what it says of programs is believed.
     #[must_use = "nothing flows without someone at the other ends"]
-    pub fn link_up(&self, node: NodeId, incarnation: Incarnation) -> Link {
+    pub fn link_up(&self, node: NodeId, incarnation: Incarnation, same_user: bool) -> Link {
         let (outgoing, from_router) = mpsc::channel(BATCHES_OUT);
         let (to_router, incoming) = mpsc::channel(BATCHES_IN);
         self.commands.send(Command::LinkUp(Box::new(NewLink {
             node,
             incarnation,
+            same_user,
             outgoing,
             incoming,
         })));
@@ -372,6 +374,7 @@ pub(crate) enum Command {
 pub(crate) struct NewLink {
     pub(crate) node: NodeId,
     pub(crate) incarnation: Incarnation,
+    pub(crate) same_user: bool,
     pub(crate) outgoing: mpsc::Sender<Vec<u8>>,
     pub(crate) incoming: mpsc::Receiver<Vec<u8>>,
 }

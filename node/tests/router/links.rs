@@ -30,8 +30,8 @@ fn carry(mut from: mpsc::Receiver<Vec<u8>>, to: mpsc::Sender<Vec<u8>>) -> JoinHa
 }
 
 fn join(here: &Node, there: &Node) -> Wire {
-    let out: Link = here.handle.link_up(THERE.1, THERE.0);
-    let back: Link = there.handle.link_up(HERE.1, HERE.0);
+    let out: Link = here.handle.link_up(THERE.1, THERE.0, false);
+    let back: Link = there.handle.link_up(HERE.1, HERE.0, false);
     Wire([
         carry(out.outgoing, back.incoming),
         carry(back.outgoing, out.incoming),
@@ -238,7 +238,7 @@ async fn bytes_that_are_no_frames_break_the_link_and_nothing_else() {
     let Link {
         mut outgoing,
         incoming,
-    } = here.handle.link_up(THERE.1, THERE.0);
+    } = here.handle.link_up(THERE.1, THERE.0, false);
     incoming.send(vec![7; 500]).await.unwrap();
     let event = here
         .until(|event| matches!(event, AgentEvent::LinkBroken { .. }))

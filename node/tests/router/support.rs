@@ -14,7 +14,7 @@ use protocol::control::{ConnectionRole, Hello, Notice, Request, Welcome};
 use protocol::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
 use protocol::{
     ActorId, Flags, Frame, FrameKind, FrameReader, Header, Incarnation, NodeId, PayloadKind,
-    RoleId, SourceHash, TargetKind, WindowPayload,
+    ProgramId, RoleId, SourceHash, TargetKind, WindowPayload,
 };
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -61,6 +61,7 @@ impl Node {
         };
         let serials = Arc::new(Serials::new());
         let config = Config {
+            neighbours: false,
             incarnation,
             node,
             node_name: "here".to_owned(),
@@ -107,6 +108,7 @@ impl Node {
             token: format!("token of {actor}"),
             parent,
             source: Some(SourceHash([5; 32])),
+            program: ProgramId::default(),
             class: "app.Main".to_owned(),
             global_name: None,
         };
@@ -182,6 +184,8 @@ pub(crate) fn hello(role: ConnectionRole, token: Option<String>) -> Hello {
         role,
         token,
         pid: std::process::id(),
+        program: None,
+        node: None,
     }
 }
 

@@ -40,6 +40,14 @@ pub enum ApplicationRequest {
         /// Whether it is to be told from now on.
         on: bool,
     },
+    /// `preRegisterRemoteSystem(address, ..)` (on) and `deRegisterRemoteSystem(address)` of an
+    /// actor: refused where there is something to be done for it.
+    RegisterSystem {
+        /// `host:port` of the system, or its own address in hexadecimal digits.
+        address: String,
+        /// Whether it is to be of the convention from now on.
+        on: bool,
+    },
 }
 
 /// What an actor sends to its node's own address: raw bytes behind this document.

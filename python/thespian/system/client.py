@@ -5,8 +5,6 @@ Not here: the connection (``endpoint``).
 """
 
 import logging.config
-import os
-import sys
 import time
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,6 +18,7 @@ from thespian.system import (
     locate,
     main_module,
     naming,
+    program,
     sourcefile,
 )
 from thespian.system.errors import (
@@ -68,7 +67,7 @@ class _Core:
                 "actor": None,
                 "class": class_text,
                 "source": source,
-                "client": _environment() if own else None,
+                "client": program.environment() if own else None,
                 "requirements": capable.to_literal(requirements),
                 "global_name": name,
             },
@@ -270,22 +269,6 @@ def _checked(target: Any, operation: str) -> address.ActorAddress:
     if not isinstance(target, address.ActorAddress):
         raise ValueError("Actor `%s' address is not a valid ActorAddress: %s" % (operation, target))
     return target
-
-
-def _environment() -> Dict[str, Any]:
-    """What an actor of this program's own modules needs to import them."""
-    main = sys.modules.get("__main__")
-    file = getattr(main, "__file__", None)
-    if main is not None:
-        # What actors pickle as `__mp_main__` is this program's `__main__`.
-        sys.modules.setdefault("__mp_main__", main)
-    directory = os.getcwd()
-    return {
-        "interpreter": sys.executable or "",
-        "sys_path": [os.path.join(directory, entry) for entry in sys.path],
-        "main": os.path.abspath(file) if file else None,
-        "directory": directory,
-    }
 
 
 def _creation_error(answer: control.Document, spec: Any, source_hash: Any) -> Exception:

@@ -26,14 +26,15 @@ def decode(payload: Any) -> Document:
     return document
 
 
-def hello(role: str, token: Optional[str]) -> bytes:
-    """The first frame of a connection."""
+def hello(role: str, token: Optional[str], program: Optional[str] = None) -> bytes:
+    """The first frame of a connection; ``program`` is the one that a client is."""
     document = {
         "protocol": wire.PROTOCOL_VERSION,
         "oldest": wire.PROTOCOL_VERSION_OLDEST,
         "role": role,
         "token": token,
         "pid": os.getpid(),
+        "program": program,
     }
     return wire.control_frame(wire.HELLO, 0, encode(document))
 

@@ -13,7 +13,17 @@ import threading
 import time
 from typing import Any, Deque, Dict, List, Optional, Tuple
 
-from thespian.system import address, capable, control, link, locate, reading, trust, wire
+from thespian.system import (
+    address,
+    capable,
+    control,
+    link,
+    locate,
+    program,
+    reading,
+    trust,
+    wire,
+)
 from thespian.system.errors import (
     ActorSystemFailure,
     ActorSystemRequestTimeout,
@@ -74,7 +84,8 @@ class Endpoint:
         self.welcome, self._closing = {}, False
         self._answers.clear()
         self.link = link.Link(sock, self._on_control)
-        self.link.send_now(control.hello("client", None))
+        own = program.identity(program.environment())
+        self.link.send_now(control.hello("client", None, own))
         self._await_welcome()
         self.own = bytes.fromhex(self.welcome["address"])
         self.incarnation: int = self.welcome["incarnation"]

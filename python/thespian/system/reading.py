@@ -50,6 +50,9 @@ class Reader:
             if flags & wire.FOREIGN:
                 same = self._same_source(header)
                 return self._rule.loads(payload, same, stranger=not same)
+            if flags & wire.PROGRAM:
+                # Its node runs as this one's user, and it is of the receiver's own program.
+                return _loads(payload)
             if flags & wire.REMOTE:
                 # What else it says of where it was written, another node has said.
                 return self._rule.loads(payload, self._same_source(header))
@@ -64,12 +67,17 @@ class Reader:
                 )
             return ast.literal_eval(bytes(payload).decode())
         if kind == wire.JSON:
-            return _system_message(control.decode(payload), header[wire.SENDER] in self._node)
+            return _system_message(control.decode(payload), self._is_of_node(header))
         if kind == wire.ENVELOPE_PAYLOAD:
             return self._open(header, payload)
         if kind == wire.RAW:
             return bytes(payload)
         return None
+
+    def _is_of_node(self, header: wire.Header) -> bool:
+        # Another node could name any sender that this one does not know.
+        near = not header[wire.FLAGS] & (wire.FOREIGN | wire.REMOTE)
+        return near and header[wire.SENDER] in self._node
 
     def _same_source(self, header: wire.Header) -> bool:
         return header[wire.SOURCE] == self._source and self._source != wire.NO_SOURCE
@@ -85,16 +93,31 @@ class Reader:
 
     def _inner(self, outer: wire.Header, inner: wire.Header, body: Any) -> Any:
         """The message that came back. Its header is as trustworthy as who wrapped it."""
-        if outer[wire.SENDER] not in self._node:
+        by_node = self._is_of_node(outer)
+        if not by_node:
+            inner = inner[: wire.SENDER] + (outer[wire.SENDER],) + inner[wire.TARGET :]
             inner = inner[: wire.SOURCE] + (outer[wire.SOURCE],) + inner[wire.TRACE :]
             inner = inner[:10] + (outer[wire.INCARNATION],) + inner[11:]
         # What came from a stranger or another node stays so, whoever passes it on.
         flags = inner[wire.FLAGS] | (outer[wire.FLAGS] & (wire.FOREIGN | wire.REMOTE))
+        if not by_node and not self._is_own_program(outer, inner):
+            flags &= ~wire.PROGRAM
+        elif outer[wire.FLAGS] & wire.PROGRAM and not inner[wire.FLAGS] & wire.REMOTE:
+            flags |= wire.PROGRAM
         inner = inner[: wire.FLAGS] + (flags,) + inner[wire.PAYLOAD_KIND :]
         try:
             return self.read(inner, body)
         except Exception as error:
             return Unreadable(str(error))
+
+    def _is_own_program(self, outer: wire.Header, inner: wire.Header) -> bool:
+        """Whether what a message says of the one in it is said by the receiver's own program."""
+        flags = outer[wire.FLAGS]
+        if flags & wire.FOREIGN:
+            return False
+        if flags & wire.REMOTE:
+            return bool(flags & wire.PROGRAM)
+        return bool(outer[wire.SOURCE] == self._source and outer[10] == self._incarnation)
 
 
 def _system_message(document: control.Document, by_node: bool) -> Optional[Any]:

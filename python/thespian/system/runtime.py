@@ -340,9 +340,15 @@ class Runtime:
         """Has this actor told of the other nodes of the convention, or no longer."""
         self.request("application", ask="notify_members", on=bool(on))
 
-    def unsupported(self, name: str) -> Any:
-        """Says that an operation is not there."""
-        raise UnsupportedOperation("`%s` is not offered by this version of Director" % name)
+    def register_system(self, told: Any, on: bool) -> None:
+        """Raises where a system would have to be fetched into the convention, or put out of it."""
+        of_node = isinstance(told, address.ActorAddress)
+        fields = {"address": told._key.hex() if of_node else str(told), "on": on}
+        number = next(self._requests)
+        frame = control.request(number, "application", ask="register_system", **fields)
+        answer = self._answer_to(number, frame)
+        if answer.get("answer") == "failed":
+            raise UnsupportedOperation("%s (%s)" % (answer["message"], answer.get("hint")))
 
     def _on_control(self, header: wire.Header, payload: Any) -> None:
         kind = header[wire.KIND]

@@ -114,6 +114,10 @@ class SimpleRuntime:
     def notify_members(self, _on: bool) -> None:
         """There are no other systems here, and never will be."""
 
+    def register_system(self, _told: Any, on: bool) -> None:
+        """Needs a node."""
+        self.unsupported("preRegisterRemoteSystem" if on else "deRegisterRemoteSystem")
+
     def unsupported(self, name: str) -> Any:
         """Says that an operation needs a node."""
         raise UnsupportedOperation("`%s` is not offered by `%s`" % (name, NAME))

@@ -35,6 +35,12 @@ impl Node {
         self.applications.table().authority = Some(actor);
     }
 
+    /// Whether an actor is the authority now.
+    pub(super) fn has_authority(&self) -> bool {
+        let authority = self.applications.table().authority;
+        authority.is_some_and(|authority| self.actors.stage(authority).is_some())
+    }
+
     /// Asks the authority about the source in this file, if there is one.
     pub(in crate::agent) async fn ask_authority(
         &self,

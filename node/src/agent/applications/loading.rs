@@ -1,11 +1,12 @@
 //! An application's source from its bytes to code that actors run, and its end.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 
 use package::{Limits, Verified};
-use protocol::SourceHash;
 use protocol::control::{ActorFailure, FailureCode, Origin};
+use protocol::{NodeId, SourceHash};
 
 use super::super::actors::Stage;
 use super::super::node::Node;
@@ -22,19 +23,34 @@ impl Node {
         info: String,
         package: impl Future<Output = Result<Arrived, StoreError>> + Send + 'static,
     ) {
+        let brought = async {
+            let package = package.await.map_err(|error| error.to_string())?;
+            Ok(Brought { package, zip: None })
+        };
+        self.take_brought(hash, info, None, brought);
+    }
+
+    /// As [`take_source`](Self::take_source), from a member or an application.
+    pub(super) fn take_brought(
+        self: &Arc<Self>,
+        hash: SourceHash,
+        info: String,
+        from: Option<NodeId>,
+        brought: impl Future<Output = Result<Brought, String>> + Send + 'static,
+    ) {
         if self.replica.read(|state| state.sources.contains_key(&hash)) {
             tracing::info!(hash = %hash.short(), info, "source is loaded already");
             return;
         }
-        let Some(load) = self.applications.begin(hash, &info) else {
+        let Some(load) = self.applications.begin(hash, &info, from) else {
             tracing::info!(hash = %hash.short(), info, "source is loaded already");
             return;
         };
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
             let judging = async {
-                let package = package.await.map_err(|error| error.to_string())?;
-                node.judge(hash, package, &info).await
+                let brought = brought.await?;
+                node.judge(hash, brought, &info).await
             };
             let Some(judged) = node.shutdown.run_until_cancelled(judging).await else {
                 return;
@@ -42,8 +58,11 @@ impl Node {
             if let Err(reason) = &judged {
                 tracing::warn!(hash = %hash.short(), info, reason, "source not accepted");
             }
+            if let Ok(content) = &judged {
+                node.lend(content);
+            }
             if node.applications.settle(hash, load, judged.ok()) {
-                tracing::info!(hash = %hash.short(), info, "source loaded by an application");
+                tracing::info!(hash = %hash.short(), info, ?from, "application source loaded");
                 node.tell_of_source(hash, &info, true);
                 // Unpacked before anyone asks; who does reports the failure.
                 let _early = node.application_code(hash).await;
@@ -55,9 +74,10 @@ impl Node {
     async fn judge(
         &self,
         hash: SourceHash,
-        package: Arrived,
+        brought: Brought,
         info: &str,
     ) -> Result<Content, String> {
+        let Brought { package, zip } = brought;
         if package.hash() != hash {
             return Err(format!(
                 "its bytes have the hash {}",
@@ -69,6 +89,7 @@ impl Node {
         } else {
             Some(self.verify(package.path().to_owned()).await?)
         };
+        let package = Arc::new(package);
         match (
             self.ask_authority(hash, package.path(), info).await,
             verified,
@@ -77,7 +98,11 @@ impl Node {
                 Err("the application's source authority rejects it".to_owned())
             }
             (Verdict::Silent, _) => Err("its source authority did not answer".to_owned()),
-            (Verdict::Nobody, None) => Err("no actor is registered as source authority".to_owned()),
+            (Verdict::Nobody, None) => match zip {
+                // What the convention has validated.
+                Some(zip) => Ok(Content::new(package, Code::Zip(checked(zip).await?))),
+                None => Err("no actor is registered as source authority".to_owned()),
+            },
             (Verdict::Nobody | Verdict::Accepted(_), Some(verified)) => {
                 Ok(Content::new(package, Code::Package(Box::new(verified))))
             }
@@ -88,6 +113,13 @@ impl Node {
         }
     }
 
+    fn lend(&self, content: &Content) {
+        self.packages.lend(&content.package);
+        if let Code::Zip(zip) = &content.code {
+            self.packages.lend(zip);
+        }
+    }
+
     async fn verify(&self, path: std::path::PathBuf) -> Result<Verified, String> {
         let authority = self.authority.clone();
         let verifying = tokio::task::spawn_blocking(move || authority.verify(&path));
@@ -95,11 +127,11 @@ impl Node {
         Ok(trusted.map_err(|error| error.to_string())?.verified)
     }
 
-    /// Makes the code of an application's source ready to run actors.
+    /// Makes the code of an application's source ready to run actors, once it has been judged.
     pub(in crate::agent) async fn application_code(
         &self,
         hash: SourceHash,
-    ) -> Result<(), ActorFailure> {
+    ) -> Result<OriginSetup, ActorFailure> {
         let no_source = || ActorFailure {
             code: FailureCode::InvalidSourceHash,
             message: format!("source {} is not loaded", hash.short()),
@@ -114,7 +146,7 @@ impl Node {
         let make = async || self.unpack(hash, Arc::clone(&content)).await;
         let setup = content.ready.get_or_try_init(make).await?;
         self.hosting.set_up(setup.clone()).await;
-        Ok(())
+        Ok(setup.clone())
     }
 
     async fn unpack(
@@ -146,13 +178,16 @@ impl Node {
         })
     }
 
-    /// Takes an application's source out of resolution; false: there is none with this hash.
-    /// Its actors go on.
-    pub(in crate::agent) fn unload_source(self: &Arc<Self>, hash: SourceHash) -> bool {
+    /// Takes an application's source out of resolution; its actors go on. Answers which members
+    /// took it over from here; `None`: there is none with this hash.
+    pub(in crate::agent) fn unload_source(
+        self: &Arc<Self>,
+        hash: SourceHash,
+    ) -> Option<BTreeSet<NodeId>> {
         match self.applications.unload(hash) {
-            Unloaded::Unknown => false,
-            Unloaded::Pending => true,
-            Unloaded::Valid(info) => {
+            Unloaded::Unknown => None,
+            Unloaded::Pending => Some(BTreeSet::new()),
+            Unloaded::Valid { info, lent_to } => {
                 tracing::info!(hash = %hash.short(), info, "source unloaded by an application");
                 self.tell_of_source(hash, &info, false);
                 let node = Arc::clone(self);
@@ -162,7 +197,7 @@ impl Node {
                         .run_until_cancelled(node.clear_application(hash))
                         .await
                 });
-                true
+                Some(lent_to)
             }
         }
     }
@@ -190,12 +225,21 @@ impl Node {
     }
 }
 
+/// The bytes of a source as they came.
+#[derive(Debug)]
+pub(super) struct Brought {
+    /// As they were loaded first.
+    pub(super) package: Arrived,
+    /// From a member of the same user: the zip that its authority made of them.
+    pub(super) zip: Option<Arrived>,
+}
+
 /// The zip that an authority answered, if it is one.
-async fn checked(zip: Arrived) -> Result<Arrived, String> {
+async fn checked(zip: Arrived) -> Result<Arc<Arrived>, String> {
     let checking = tokio::task::spawn_blocking(move || {
         let mut file = File::open(zip.path()).map_err(|error| error.to_string())?;
         package::plain_contents(&mut file, &Limits::default())
-            .map(|_members| zip)
+            .map(|_members| Arc::new(zip))
             .map_err(|error| format!("what its source authority answered is no zip: {error}"))
     });
     checking.await.map_err(|error| error.to_string())?

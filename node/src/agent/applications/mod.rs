@@ -3,7 +3,7 @@
 //!
 //! Read in this order: `table` (what is known of them), `authority` (who is asked whether one may
 //! run), `loading` (from bytes to code and back), `notices` (who is told of sources), `members`
-//! (who is told of the other nodes).
+//! (who is told of the other nodes), `passing` (how a source comes to another node).
 //! Not here: packages that an operator loads (`requests::load`), which are the registry's.
 
 mod table;
@@ -15,6 +15,7 @@ pub(super) use authority::Verdict;
 mod loading;
 mod members;
 mod notices;
+mod passing;
 pub(super) use notices::follow;
 
 mod shown;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use package::Verified;
-use protocol::{ActorId, SourceHash};
+use protocol::{ActorId, NodeId, SourceHash};
 use tokio::sync::{OnceCell, oneshot, watch};
 
 use super::authority::Verdict;
@@ -42,6 +42,10 @@ pub(super) struct AppSource {
     /// Which load it came with: the same bytes may be loaded again after they were unloaded.
     load: u64,
     info: String,
+    /// The member that it was taken over from.
+    from: Option<NodeId>,
+    /// Members that took it over from here.
+    lent_to: BTreeSet<NodeId>,
     standing: watch::Sender<Standing>,
 }
 
@@ -62,7 +66,7 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct Content {
     /// The bytes as they were loaded; the file goes with this.
-    pub(super) package: Arrived,
+    pub(super) package: Arc<Arrived>,
     pub(super) code: Code,
     /// Set when it is unpacked.
     pub(super) ready: OnceCell<OriginSetup>,
@@ -74,7 +78,7 @@ pub(super) enum Code {
     /// The contents of the package, which a key of this node validated.
     Package(Box<Verified>),
     /// The zip that the application's authority answered.
-    Zip(Arrived),
+    Zip(Arc<Arrived>),
 }
 
 /// What became of an unload.
@@ -83,7 +87,11 @@ pub(super) enum Unloaded {
     /// It had not become valid; nobody knew it.
     Pending,
     /// It was valid; where it came from.
-    Valid(String),
+    Valid {
+        info: String,
+        /// Members that took it over from here.
+        lent_to: BTreeSet<NodeId>,
+    },
     Unknown,
 }
 
@@ -138,7 +146,7 @@ impl Applications {
     }
 
     /// A load begins; `None`: the source is valid or pending already.
-    pub(super) fn begin(&self, hash: SourceHash, info: &str) -> Option<u64> {
+    pub(super) fn begin(&self, hash: SourceHash, info: &str, from: Option<NodeId>) -> Option<u64> {
         if self.offers(hash, false) {
             return None;
         }
@@ -148,6 +156,8 @@ impl Applications {
         let source = AppSource {
             load,
             info: info.to_owned(),
+            from,
+            lent_to: BTreeSet::new(),
             standing: watch::Sender::new(Standing::Pending),
         };
         table.sources.insert(hash, source);
@@ -182,7 +192,7 @@ impl Applications {
     /// Takes a source out of resolution.
     pub(super) fn unload(&self, hash: SourceHash) -> Unloaded {
         let mut table = self.table();
-        let Some(source) = table.sources.get(&hash) else {
+        let Some(source) = table.sources.get_mut(&hash) else {
             return Unloaded::Unknown;
         };
         let standing = source.standing.borrow().clone();
@@ -194,10 +204,38 @@ impl Applications {
             }
             Standing::Valid(content) => {
                 source.standing.send_replace(Standing::Unloaded(content));
-                Unloaded::Valid(source.info.clone())
+                Unloaded::Valid {
+                    info: source.info.clone(),
+                    lent_to: std::mem::take(&mut source.lent_to),
+                }
             }
             Standing::Unloaded(_) | Standing::Refused => Unloaded::Unknown,
         }
+    }
+
+    /// A valid source as it is passed on to another member, which is then told of its end.
+    pub(super) fn lend(&self, hash: SourceHash, to: NodeId) -> Option<(String, Arc<Content>)> {
+        let mut table = self.table();
+        let source = table.sources.get_mut(&hash)?;
+        let Standing::Valid(content) = source.standing.borrow().clone() else {
+            return None;
+        };
+        source.lent_to.insert(to);
+        Some((source.info.clone(), content))
+    }
+
+    /// Whether the source was taken over from this member.
+    pub(super) fn came_from(&self, hash: SourceHash, member: NodeId) -> bool {
+        let table = self.table();
+        let source = table.sources.get(&hash);
+        source.is_some_and(|source| source.from == Some(member))
+    }
+
+    /// Whether new actors may be created from a source that is valid now.
+    pub(super) fn is_valid(&self, hash: SourceHash) -> bool {
+        let table = self.table();
+        let source = table.sources.get(&hash);
+        source.is_some_and(|source| matches!(*source.standing.borrow(), Standing::Valid(_)))
     }
 
     /// Forgets an unloaded source; false if it has been loaded again.
@@ -229,7 +267,7 @@ impl Table {
 }
 
 impl Content {
-    pub(super) fn new(package: Arrived, code: Code) -> Self {
+    pub(super) fn new(package: Arc<Arrived>, code: Code) -> Self {
         Self {
             package,
             code,

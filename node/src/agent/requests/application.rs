@@ -1,5 +1,6 @@
 //! What applications ask besides actors: capabilities, and sources of their own.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use protocol::control::{
@@ -10,11 +11,20 @@ use tokio::sync::oneshot;
 
 use super::{Answer, director, internal, refused, system_status};
 use crate::agent::node::Node;
+use crate::cluster::reachable;
 use crate::router::{Caller, CallerKind, Taken};
 use crate::store::{Arrived, StoreError};
 
+/// How far a request is that was carried out at once.
+pub(super) enum Begun {
+    /// It is done.
+    Answered(Answer),
+    /// It is done here; whoever waits for the answer hears when it is so everywhere.
+    Spreading(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
 /// Carries out what has to hold for all that its asker sends afterwards; `None` for the rest.
-pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Option<Answer> {
+pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Option<Begun> {
     let Request::Application(request) = request else {
         return None;
     };
@@ -23,28 +33,34 @@ pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Opt
         (ApplicationRequest::UpdateCapability { name, value }, _) => {
             let updated = node.update_capability(name, value.as_deref());
             let refuse = |error| refused(format!("the capability is no literal: {error}"), None);
-            return Some(updated.map(|()| done()).map_err(refuse));
+            return Some(Begun::Answered(updated.map(|()| done()).map_err(refuse)));
         }
-        (ApplicationRequest::UnloadSource { hash }, _) => unload(node, *hash),
+        (ApplicationRequest::UnloadSource { hash }, _) => return Some(unload(node, *hash)),
         (ApplicationRequest::RegisterSourceAuthority, Some(actor)) => {
             node.register_authority(actor)
         }
         (ApplicationRequest::NotifySources { on }, Some(actor)) => node.watch_sources(actor, *on),
         (ApplicationRequest::NotifyMembers { on }, Some(actor)) => node.watch_members(actor, *on),
-        (ApplicationRequest::LoadSource { .. }, _) => return None,
-        (_, None) => return Some(Err(only_actors())),
+        (ApplicationRequest::LoadSource { .. } | ApplicationRequest::RegisterSystem { .. }, _) => {
+            return None;
+        }
+        (_, None) => return Some(Begun::Answered(Err(only_actors()))),
     }
-    Some(Ok(done()))
+    Some(Begun::Answered(Ok(done())))
 }
 
-/// Answers the request that may take its time: to load what was uploaded.
+/// Answers the requests that may take their time: to load what was uploaded, to look for a system.
 pub(super) async fn answer(
     node: &Arc<Node>,
     request: ApplicationRequest,
     upload: Option<oneshot::Receiver<Result<Arrived, StoreError>>>,
 ) -> Answer {
-    let ApplicationRequest::LoadSource { info } = request else {
-        return Err(internal("it was to be answered at once"));
+    let info = match request {
+        ApplicationRequest::LoadSource { info } => info,
+        ApplicationRequest::RegisterSystem { address, on } => {
+            return register(node, &address, on).await;
+        }
+        _ => return Err(internal("it was to be answered at once")),
     };
     let Some(upload) = upload else {
         return Err(refused("no source was sent with the request", None));
@@ -55,6 +71,25 @@ pub(super) async fn answer(
     let hash = package.hash();
     node.take_source(hash, info, std::future::ready(Ok(package)));
     Ok(Response::SourceTaken { hash })
+}
+
+/// A system is to be of this convention, or not: only where that is so already nothing is to be
+/// done, because systems join by themselves.
+async fn register(node: &Node, address: &str, on: bool) -> Answer {
+    match (reachable::is_of_convention(node, address).await, on) {
+        (true, true) | (false, false) => Ok(done()),
+        (false, true) => Err(refused(
+            format!("`{address}` is no member of this convention, and systems are not fetched"),
+            Some(
+                "start it with this one's address as its `Convention Address.IPv4`; a node with a \
+                 Director directory joins by `convleader.cfg`",
+            ),
+        )),
+        (true, false) => Err(refused(
+            format!("`{address}` is a member of this convention, and members leave by themselves"),
+            Some("shut that system down, or use `director cluster remove`"),
+        )),
+    }
 }
 
 /// A message to the node's own address; `taken` goes when its bytes are dealt with.
@@ -111,10 +146,12 @@ fn keep(
 }
 
 /// Unloads a source of an application, or one that the registry has; an unknown hash is ignored.
-fn unload(node: &Arc<Node>, hash: SourceHash) {
-    let loaded = |hash| node.replica.read(|state| state.sources.contains_key(&hash));
-    if node.unload_source(hash) || !loaded(hash) {
-        return;
+fn unload(node: &Arc<Node>, hash: SourceHash) -> Begun {
+    if let Some(spreading) = node.unload_everywhere(hash) {
+        return Begun::Spreading(Box::pin(spreading));
+    }
+    if !node.replica.read(|state| state.sources.contains_key(&hash)) {
+        return Begun::Answered(Ok(done()));
     }
     let node = Arc::clone(node);
     node.tasks.clone().spawn(async move {
@@ -128,9 +165,10 @@ fn unload(node: &Arc<Node>, hash: SourceHash) {
             tracing::warn!(hash = %hash.short(), %error, "source not unloaded");
         }
     });
+    Begun::Answered(Ok(done()))
 }
 
-fn done() -> Response {
+pub(super) fn done() -> Response {
     Response::Done {
         text: String::new(),
     }

@@ -92,7 +92,7 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
         Some(failure) => {
             if is_actor {
                 // The router must know the address to give back what was sent to it.
-                node.router.expect(record(&birth, token));
+                node.router.expect(birth.record(token));
                 node.router.failed_creation(id, failure.message.clone());
             }
             Some(Announced::Impossible(failure))
@@ -140,7 +140,7 @@ pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
         Announced::Birth(birth, token) => {
             let actor = birth.actor;
             let stands = match creation::place(node, &birth).await {
-                Place::Here => node.bring_up(*birth, token).await,
+                Place::Here => node.bring_up(*birth, token).await.map(|()| actor),
                 Place::There(members) => {
                     let sent = creation::send(node, &birth, &members).await;
                     sent.inspect_err(|failure| node.never_started(actor, failure))
@@ -150,7 +150,7 @@ pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
                     Err(failure)
                 }
             };
-            stands.map_err(not_created)?;
+            let actor = stands.map_err(not_created)?;
             Ok(Response::Created { actor })
         }
     }
@@ -189,17 +189,6 @@ async fn holder(node: &Node, name: &str) -> Result<ActorId, ActorFailure> {
 
 /// How long the holder of a name is waited for.
 const HOLDER_LIMIT: Duration = Duration::from_secs(40);
-
-fn record(birth: &Birth, token: String) -> crate::router::ActorRecord {
-    crate::router::ActorRecord {
-        actor: birth.actor,
-        token,
-        parent: birth.parent,
-        source: None,
-        class: birth.class.clone(),
-        global_name: birth.global_name.clone(),
-    }
-}
 
 /// The code of a class: the source named, the creator's own, the client's own, or the active
 /// source of the one group that has the module.

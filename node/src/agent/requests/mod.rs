@@ -18,6 +18,7 @@ use crate::router::{Caller, CallerKind, Responder, Rights};
 use crate::store::{Arrived, StoreError};
 
 mod application;
+use application::Begun;
 pub(super) use application::delivered;
 
 mod create;
@@ -48,8 +49,19 @@ pub(super) fn begin(node: &Arc<Node>, asked: Asked) {
         upload,
     } = asked;
     // What an actor asks for holds for all that it sends afterwards.
-    if let Some(answer) = application::at_once(node, &from, &request) {
-        return respond.respond(answer.unwrap_or_else(Response::Failed));
+    match application::at_once(node, &from, &request) {
+        Some(Begun::Answered(answer)) => {
+            return respond.respond(answer.unwrap_or_else(Response::Failed));
+        }
+        Some(Begun::Spreading(spreading)) => {
+            let shutdown = node.shutdown.clone();
+            node.tasks.spawn(async move {
+                let _stopped = shutdown.run_until_cancelled(spreading).await;
+                respond.respond(application::done());
+            });
+            return;
+        }
+        None => {}
     }
     // An announced actor must be known before the next frame of its creator is routed.
     let birth = create::announce(node, &from, &request);

@@ -14,6 +14,7 @@ use protocol::{ActorId, Incarnation, NodeId};
 use tokio::task::JoinSet;
 
 use crate::agent::node::Node;
+use crate::cluster::neighbours;
 
 /// What the router was told so far.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -137,7 +138,7 @@ async fn find(node: &Arc<Node>, actor: ActorId) -> Option<NodeId> {
             return Some(found);
         }
     }
-    None
+    neighbours::find(node, actor.incarnation()).await
 }
 
 /// Where an actor is, as far as this node knows.

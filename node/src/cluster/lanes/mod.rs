@@ -8,6 +8,7 @@
 //! through it takes the other's: it may be the one that cannot come through.
 //! A batch goes as one frame; one longer than `PART_BYTES` as an empty frame, its length, parts.
 //! What a lost connection had not handed over waits in the router; it asks for the lane again.
+//! A greeting shows that its node knows the user's secret, if it does (`programs`).
 //! Not here: what flows (`router`), which node an actor is on (`map`).
 
 use std::collections::BTreeMap;
@@ -23,12 +24,14 @@ use transport::streams::{FrameReceiver, FrameSender};
 use transport::{Alpn, Connection};
 
 use super::peers::first_of;
+use super::{neighbours, programs};
 use crate::agent::node::Node;
 use crate::router::Link;
 
 pub(crate) mod map;
 
 mod pump;
+pub(super) use pump::BATCH_BYTES_MAX;
 
 /// How long the other side may take to answer a greeting.
 const GREETING_LIMIT: Duration = Duration::from_secs(5);
@@ -178,6 +181,9 @@ pub(crate) fn broken(node: &Node, whom: NodeId, reason: &str) {
 }
 
 async fn bring_up(node: &Arc<Node>, whom: NodeId) {
+    if node.mutual.neighbours.knows(whom) {
+        return neighbours::bring_up(node, whom).await;
+    }
     let mut wait_ms = AGAIN_MS;
     while node.mutual.lanes.with(whom, |lane| lane.up.is_none()) {
         if let Err(reason) = dial(node, whom).await {
@@ -234,15 +240,17 @@ async fn dial_and_greet(node: &Arc<Node>, whom: NodeId) -> Result<(), String> {
 /// As the dialler: greets, waits for the other's greeting, and lets the router use the lane.
 async fn greet(node: &Arc<Node>, whom: NodeId, connection: Connection) -> Result<(), String> {
     let greeting = async {
-        let mut sender = connection.open_one_way().await.map_err(|e| e.to_string())?;
-        let sent = sender.send_frame(GREETING).await;
-        sent.map_err(|fault| fault.to_string())?;
-        let receiver = receive_greeting(&connection).await?;
-        Ok((sender, receiver))
+        let sender = send_greeting(node, &connection).await?;
+        let (receiver, same_user) = receive_greeting(node, &connection).await?;
+        Ok(Greeted {
+            sender,
+            receiver,
+            same_user,
+        })
     };
     match timeout(GREETING_LIMIT, greeting).await {
-        Ok(Ok((sender, receiver))) => {
-            settle(node, whom, connection, sender, receiver);
+        Ok(Ok(greeted)) => {
+            settle(node, whom, connection, greeted);
             Ok(())
         }
         Ok(Err(reason)) => Err(reason),
@@ -256,47 +264,65 @@ async fn accept(node: &Arc<Node>, connection: Connection) {
         return;
     };
     let greeting = async {
-        let receiver = receive_greeting(&connection).await?;
+        let (receiver, same_user) = receive_greeting(node, &connection).await?;
         let Some(answers) = node.mutual.lanes.answer(whom, node.id) else {
             let text = "two lanes at once: the one of the smaller id is kept";
             connection.close(&Refusal::new(RefusalCode::Busy, text));
             return Err(text.to_owned());
         };
-        let mut sender = connection.open_one_way().await.map_err(|e| e.to_string())?;
-        let sent = sender.send_frame(GREETING).await;
-        sent.map_err(|fault| fault.to_string())?;
-        Ok((sender, receiver, answers))
+        let sender = send_greeting(node, &connection).await?;
+        let greeted = Greeted {
+            sender,
+            receiver,
+            same_user,
+        };
+        Ok((greeted, answers))
     };
     match timeout(GREETING_LIMIT, greeting).await {
-        Ok(Ok((sender, receiver, _until_settled))) => {
-            settle(node, whom, connection, sender, receiver);
-        }
+        Ok(Ok((greeted, _until_settled))) => settle(node, whom, connection, greeted),
         Ok(Err(reason)) => tracing::debug!(node = %whom, reason, "a lane was not taken"),
         Err(_elapsed) => tracing::debug!(node = %whom, "no greeting came on a lane"),
     }
 }
 
-async fn receive_greeting(connection: &Connection) -> Result<FrameReceiver, String> {
+/// A lane that both sides have greeted on.
+struct Greeted {
+    sender: FrameSender,
+    receiver: FrameReceiver,
+    /// Whether the other side has proven to run as this node's user.
+    same_user: bool,
+}
+
+async fn send_greeting(node: &Node, connection: &Connection) -> Result<FrameSender, String> {
+    let mut sender = connection.open_one_way().await.map_err(|e| e.to_string())?;
+    let proof = programs::shows(node, connection);
+    let greeting = [GREETING, proof.as_ref().map_or(&[], |proof| &proof[..])].concat();
+    let sent = sender.send_frame(&greeting).await;
+    sent.map_err(|fault| fault.to_string())?;
+    Ok(sender)
+}
+
+async fn receive_greeting(
+    node: &Node,
+    connection: &Connection,
+) -> Result<(FrameReceiver, bool), String> {
     let mut receiver = connection
         .accept_one_way()
         .await
         .map_err(|e| e.to_string())?;
-    let greeting = receiver.receive_frame(GREETING.len()).await;
+    let greeting = receiver.receive_frame(GREETING.len() + PROOF_BYTES).await;
     match greeting {
-        Ok(Some(bytes)) if bytes == GREETING => Ok(receiver),
-        Ok(_) => Err("it does not begin as a lane does".to_owned()),
+        Ok(Some(bytes)) => match bytes.strip_prefix(GREETING) {
+            Some(proof) => Ok((receiver, programs::is_shown(node, connection, proof))),
+            None => Err("it does not begin as a lane does".to_owned()),
+        },
+        Ok(None) => Err("it does not begin as a lane does".to_owned()),
         Err(fault) => Err(fault.to_string()),
     }
 }
 
 /// Both sides agree on this connection: the router uses it from here.
-fn settle(
-    node: &Arc<Node>,
-    whom: NodeId,
-    connection: Connection,
-    sender: FrameSender,
-    receiver: FrameReceiver,
-) {
+fn settle(node: &Arc<Node>, whom: NodeId, connection: Connection, greeted: Greeted) {
     let incarnation = connection.about().incarnation;
     if !is_current(node, whom, incarnation) {
         let text = "the registry knows another run of this node";
@@ -316,8 +342,13 @@ fn settle(
         .lanes
         .settled
         .send_modify(|settled| *settled += 1);
-    let link: Link = node.router.link_up(whom, incarnation);
-    tracing::debug!(node = %whom, "lane up");
+    let Greeted {
+        sender,
+        receiver,
+        same_user,
+    } = greeted;
+    let link: Link = node.router.link_up(whom, incarnation, same_user);
+    tracing::debug!(node = %whom, same_user, "lane up");
     let (node, tracker) = (Arc::clone(node), node.tasks.clone());
     tracker.spawn(async move {
         let shutdown = node.shutdown.clone();
@@ -344,5 +375,8 @@ fn is_current(node: &Node, whom: NodeId, incarnation: Incarnation) -> bool {
     })
 }
 
-/// First frame of each direction: kind and version.
+/// First frame of each direction: kind and version; behind it the proof, if there is one.
 const GREETING: &[u8] = b"lane 1";
+
+/// Length of a proof.
+const PROOF_BYTES: usize = 32;

@@ -8,7 +8,8 @@ use crate::router::Link;
 const PART_BYTES: usize = 1 << 20;
 
 /// Longest batch: one frame of the longest kind and what the router puts beside it.
-const BATCH_BYTES_MAX: u64 = protocol::limits::FRAME_BYTES_MAX as u64 + (4 << 20);
+pub(in crate::cluster) const BATCH_BYTES_MAX: u64 =
+    protocol::limits::FRAME_BYTES_MAX as u64 + (4 << 20);
 
 /// Why a lane ended.
 #[derive(Debug, thiserror::Error)]

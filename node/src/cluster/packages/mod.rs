@@ -7,7 +7,7 @@
 //! Not here: which members are to hold what (`fleet`), the files themselves (`store`).
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use package::Verified;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use transport::bulk::GetFault;
 
 use crate::authority::SourceAuthority;
-use crate::store::{PackageStore, StoreError};
+use crate::store::{Arrived, PackageStore, StoreError};
 
 mod line;
 pub(crate) use line::Dial;
@@ -41,6 +41,8 @@ pub(crate) struct Packages {
     // Both held for look-ups and insertions only.
     pulls: Mutex<HashMap<SourceHash, Arc<Pull>>>,
     judged: Mutex<HashMap<SourceHash, Judgement>>,
+    /// Files outside of the store that are served as long as their owners keep them.
+    lent: Mutex<HashMap<SourceHash, Weak<Arrived>>>,
     served: Semaphore,
 }
 
@@ -102,6 +104,7 @@ impl Packages {
             authority,
             pulls: Mutex::default(),
             judged: Mutex::default(),
+            lent: Mutex::default(),
             served: Semaphore::new(SERVED_AT_ONCE),
         }
     }
@@ -138,6 +141,34 @@ impl Packages {
         }
         let distrust = self.judge(hash).await?;
         Ok(Held { distrust })
+    }
+
+    /// Gets a file of these bytes from a member that lends it; nothing of it enters the store.
+    ///
+    /// # Errors
+    /// [`HoldFault`]; what had come of it is gone then.
+    pub(crate) async fn borrow<D: Dial>(
+        &self,
+        dial: &D,
+        hash: SourceHash,
+        bytes: u64,
+        holder: NodeId,
+    ) -> Result<Arrived, HoldFault> {
+        let pull = Pull::default();
+        pull.lock_holders().add(&[holder]);
+        pull::pull(dial, hash, Some(bytes), &pull, self.store.incoming()?).await
+    }
+
+    /// Serves a file until its owner lets it go.
+    pub(crate) fn lend(&self, file: &Arc<Arrived>) {
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        lent.retain(|_, file| file.strong_count() > 0);
+        lent.insert(file.hash(), Arc::downgrade(file));
+    }
+
+    fn lent(&self, hash: SourceHash) -> Option<Arc<Arrived>> {
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        lent.get(&hash)?.upgrade()
     }
 
     /// Whether the package lies in the store, whole.

@@ -36,8 +36,17 @@ impl Packages {
             refuse(stream, Refusal::new(RefusalCode::Busy, text)).await?;
             return Ok(());
         };
-        let opened = File::open(self.store.path(request.hash)).await;
-        let (Ok(mut file), Some(length_bytes)) = (opened, self.store.length(request.hash)) else {
+        // Held until all is sent: its file goes with it.
+        let lent = self.lent(request.hash);
+        let (path, length) = match &lent {
+            Some(lent) => (lent.path().to_owned(), Some(lent.bytes())),
+            None => (
+                self.store.path(request.hash),
+                self.store.length(request.hash),
+            ),
+        };
+        let opened = File::open(path).await;
+        let (Ok(mut file), Some(length_bytes)) = (opened, length) else {
             let text = format!("package {} is not held here", request.hash.short());
             refuse(stream, Refusal::new(RefusalCode::NotHeld, text)).await?;
             return Ok(());

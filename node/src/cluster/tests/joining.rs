@@ -178,6 +178,41 @@ async fn nodes_of_one_user_without_director_directories_need_no_token() {
     }
 }
 
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_listed_nodes_of_programs_the_first_to_start_founds() {
+    let ports = [free_port(), free_port(), free_port()];
+    let listed = ports.map(|port| format!("'127.0.0.1:{port}'")).join(", ");
+    let listed = format!("[{listed}]");
+    let mut hosts = Vec::new();
+    // The first in the list comes last.
+    for port in ports.iter().rev() {
+        let port = port.to_string();
+        let settings = [
+            ("private", "made for a test"),
+            ("adminport.cfg", port.as_str()),
+            ("convleader.cfg", listed.as_str()),
+        ];
+        let host = Host::start(tempfile::tempdir().unwrap(), &settings).await;
+        host.until(Host::is_member).await;
+        hosts.push(host);
+    }
+    let conventions = hosts
+        .iter()
+        .map(|host| host.node.membership.identity().convention());
+    let conventions: std::collections::BTreeSet<_> = conventions.collect();
+    assert_eq!(conventions.len(), 1);
+    assert!(hosts[0].node.membership.leads());
+    for host in hosts.into_iter().rev() {
+        host.stop().await;
+    }
+}
+
 /// An endpoint of a stranger that trusts our authority, with a certificate of its own making.
 fn stranger(ours: &Host, convention: ConventionId) -> Endpoint {
     let identity = ours.node.membership.credentials.current().unwrap();

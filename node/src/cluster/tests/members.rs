@@ -55,6 +55,22 @@ async fn a_removed_member_is_cut_off_at_once_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stops_alone_is_heard_to_stop_by_its_members() {
+    let (founder, member) = two().await;
+    let id = founder.node.id;
+    founder.stop().await;
+    let stopped = |host: &Host| {
+        let known = host
+            .node
+            .replica
+            .read(|state| state.members.get(&id).map(|m| m.state));
+        known == Some(MemberState::Down)
+    };
+    member.until(stopped).await;
+    member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_falls_silent_is_lost_and_one_that_stops_is_not() {
     let (founder, member) = two().await;
     member.node.membership.close().await;

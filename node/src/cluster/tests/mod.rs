@@ -1,8 +1,10 @@
 //! Conventions of several nodes in one process, on loopback.
 
-mod host;
+pub(crate) mod host;
 mod intruder;
 mod joining;
 mod members;
+mod neighbours;
+mod programs;
 mod trust;
 mod voters;

@@ -1,9 +1,10 @@
 //! Who comes: actors that the agent expects, their processes, clients.
 
-use protocol::ActorId;
 use protocol::control::ConnectionRole;
+use protocol::{ActorId, ProgramId};
 
 use super::party::{Party, Stage};
+use super::programs::Programs;
 use super::{Core, Effect, PartyId};
 use crate::router::agent::{AgentEvent, Caller, CallerKind};
 use crate::router::config::{ActorRecord, Peer, Rights};
@@ -28,6 +29,8 @@ impl Core {
             party.remote = None;
             party.parent = record.parent;
             party.source = record.source.unwrap_or_default();
+            party.programs = Programs::default();
+            party.programs.add(record.program);
             party.record = Some(record);
         }
     }
@@ -75,10 +78,13 @@ impl Core {
     }
 
     /// A client comes under an address that the driver allotted.
-    pub(crate) fn connect_client(&mut self, caller: Caller) -> PartyId {
+    pub(crate) fn connect_client(&mut self, caller: Caller, program: ProgramId) -> PartyId {
         let mut party = Party::new(caller.address, ConnectionRole::Client, self.hash);
         party.stage = Stage::Running;
         party.caller = Some(caller.clone());
+        if !party.is_foreign() {
+            party.programs.add(program);
+        }
         let id = self.parties.insert(party);
         self.by_address.insert(caller.address, id);
         self.effects

@@ -5,7 +5,8 @@
 
 use protocol::limits::HEADER_BYTES;
 use protocol::{
-    ActorId, CreditPayload, Flags, FrameKind, Header, NodeId, RoleId, TargetKind, WindowPayload,
+    ActorId, CreditPayload, Flags, FrameKind, Header, NodeId, RoleId, SourceHash, TargetKind,
+    WindowPayload,
 };
 
 use super::handing::control;
@@ -120,12 +121,13 @@ impl Core {
         } else {
             CreditState::Fresh
         };
-        let passed_on = Flags::RELAYED.with(Flags::CREDITED);
+        let passed_on = Flags::RELAYED.with(Flags::CREDITED).with(Flags::PROGRAM);
         let deadline_ms = u64::from(header.deadline_ms);
         let meta = Meta {
             from: Some(from),
             target,
             flags: header.flags.without(passed_on).with(Flags::REMOTE),
+            program: self.program_over(node, header),
             sequence: header.sequence,
             deadline: (deadline_ms > 0).then(|| self.now.plus_ms(deadline_ms)),
             credit,
@@ -134,7 +136,10 @@ impl Core {
         self.stats.arrived += 1;
         self.far.link(node).n_came += 1;
         self.arm_tick(self.limits.link_tick_ms);
-        let bytes = bytes.flagged(meta.flags);
+        let mut bytes = bytes.flagged(meta.flags);
+        if header.flags.contains(Flags::PROGRAM) {
+            bytes.set_source(SourceHash::default());
+        }
         let is_here = |party: &super::Party| party.stage != Stage::Remote;
         if relayed
             && !self

@@ -3,7 +3,8 @@
 use protocol::control::{AskOutcome, DeadLetter, SystemMessage};
 use protocol::limits::{FRAME_BYTES_MAX, HEADER_BYTES};
 use protocol::{
-    ActorId, Flags, Frame, FrameKind, Header, PayloadKind, SourceHash, Stamp, TargetKind, TraceId,
+    ActorId, Flags, Frame, FrameKind, Header, PayloadKind, ProgramId, SourceHash, Stamp,
+    TargetKind, TraceId,
 };
 
 use super::ids::Target;
@@ -35,7 +36,7 @@ impl Core {
                 role: meta.target.kind() == TargetKind::Role,
                 reason: reason.to_owned(),
             };
-            self.send_envelope(handler, &message, bytes);
+            self.send_envelope(handler, &message, &meta, bytes);
         }
     }
 
@@ -69,8 +70,10 @@ impl Core {
         &mut self,
         to: PartyId,
         message: &SystemMessage,
+        about: &Meta,
         bytes: FrameBytes<'_>,
     ) {
+        let (program, bytes) = self.wrapped_for(to, about, bytes);
         let Some(Ok(inner)) = bytes.as_slice().first_chunk().map(Header::from_bytes) else {
             return;
         };
@@ -85,10 +88,11 @@ impl Core {
         let inner = Frame::new(inner, bytes.payload().to_vec());
         drop(bytes);
         let flags = Flags::SYSTEM.with(Flags::RETURNED);
-        let Some((meta, header)) = self.node_message(to, flags, PayloadKind::Envelope, trace)
+        let Some((mut meta, header)) = self.node_message(to, flags, PayloadKind::Envelope, trace)
         else {
             return;
         };
+        meta.program = program;
         self.deliver_frame(to, meta, &inner.wrapped(header, &json));
     }
 
@@ -160,6 +164,7 @@ impl Core {
             from: None,
             target: Target::Actor(party.address),
             flags,
+            program: ProgramId::default(),
             sequence: party.node_sequence,
             deadline: None,
             credit: CreditState::Free,

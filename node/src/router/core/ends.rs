@@ -131,7 +131,12 @@ impl Core {
         self.owe_credit(&mut meta, bytes.len());
         self.stats.returned += 1;
         let details = CHILD_ABORTED.to_owned();
-        self.send_envelope(sender, &SystemMessage::PoisonMessage { details }, bytes);
+        self.send_envelope(
+            sender,
+            &SystemMessage::PoisonMessage { details },
+            &meta,
+            bytes,
+        );
     }
 
     /// Puts the messages of which nothing was written back in front of what waits.
@@ -147,6 +152,7 @@ impl Core {
             let Some(meta) = self.meta_again(id, &header) else {
                 continue;
             };
+            let bytes = FrameBytes::Owned(bytes).flagged(meta.flags).into_vec();
             self.stats.delivered -= 1;
             if let Some(party) = self.parties.get_mut(id) {
                 party.window_used = party.window_used.saturating_sub(bytes.len() as u64);
@@ -168,10 +174,12 @@ impl Core {
             taken.iter().for_each(|ask| self.answered(ask.target));
         }
         let from_node = header.sender == self.node_address();
+        let (flags, program) = self.unmarked(to, header);
         Some(Meta {
             from,
             target,
-            flags: header.flags,
+            flags,
+            program,
             sequence,
             deadline: None,
             credit: CreditState::Done,

@@ -22,6 +22,8 @@ use crate::router::moment::Moment;
 pub(super) struct Far {
     /// This node.
     pub(super) node: NodeId,
+    /// Whether there may be nodes that nobody has told of.
+    pub(super) neighbours: bool,
     hash: IdHash,
     peers: HashMap<Incarnation, NodeId, IdHash>,
     placed: HashMap<ActorId, NodeId, IdHash>,
@@ -46,6 +48,7 @@ impl Far {
     pub(super) fn new(node: NodeId, hash: IdHash) -> Self {
         Self {
             node,
+            neighbours: false,
             hash,
             peers: HashMap::with_hasher(hash),
             placed: HashMap::with_hasher(hash),
@@ -107,6 +110,11 @@ const SOUGHT_MAX: usize = 10_000;
 const NOBODY: &str = "no actor has this address now";
 
 impl Core {
+    /// Addresses of nodes that nobody has told of are looked for as well.
+    pub(crate) fn has_neighbours(&mut self) {
+        self.far.neighbours = true;
+    }
+
     /// Replaces what is known of which run belongs to which node.
     pub(super) fn learn_peers(&mut self, peers: Vec<(Incarnation, NodeId)>) {
         let own = self.far.node;
@@ -198,7 +206,9 @@ impl Core {
             Whereabouts::Here => Err(NOBODY),
             Whereabouts::Node(node) => Ok(self.add_proxy(actor, node)),
             // Without other nodes there is nobody to ask.
-            Whereabouts::Unknown if self.far.peers.is_empty() => Err(NOBODY),
+            Whereabouts::Unknown if self.far.peers.is_empty() && !self.far.neighbours => {
+                Err(NOBODY)
+            }
             Whereabouts::Unknown if self.far.sought.len() >= SOUGHT_MAX => {
                 Err("too many addresses are looked for already")
             }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::outbox::FrameBytes;
 use super::party::Stage;
 use super::{Core, Effect, PartyId};
-use crate::router::agent::AgentEvent;
+use crate::router::agent::{AgentEvent, CallerKind};
 
 impl Core {
     /// A frame came from a party.
@@ -98,6 +98,14 @@ impl Core {
         {
             let reason = format!("created an actor under `{child}`, which is not its to give");
             return self.violated(from, reason);
+        }
+        if let Request::CreateActor {
+            client: Some(client),
+            ..
+        } = &request
+            && caller.kind == CallerKind::Client
+        {
+            self.is_program(from, client.program());
         }
         self.effects.push_back(Effect::Request {
             from,

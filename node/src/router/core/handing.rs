@@ -11,7 +11,7 @@ use protocol::{
 use super::Core;
 use super::ids::{PartyId, Target};
 use super::link::{Item, Uncredited};
-use super::outbox::FrameBytes;
+use super::outbox::{FrameBytes, SOURCE_AT};
 use super::party::{CreditState, Meta};
 
 /// Frames are collected up to this; a larger one goes alone.
@@ -99,7 +99,7 @@ impl Core {
             remote.n_queued = remote.n_queued.saturating_sub(1);
         }
         let (actor, asks) = (party.address, !party.asks.is_empty());
-        self.stamp(&meta, &mut bytes);
+        self.stamp(node, &meta, &mut bytes);
         if meta.target.kind() == TargetKind::Role {
             let mut via = control(FrameKind::Via, 0);
             via.header.target_kind = TargetKind::Actor;
@@ -122,7 +122,7 @@ impl Core {
     }
 
     /// Writes into a message's header what the other router is to know.
-    fn stamp(&self, meta: &Meta, bytes: &mut [u8]) {
+    fn stamp(&self, node: NodeId, meta: &Meta, bytes: &mut [u8]) {
         let relayed = meta.flags.contains(Flags::REMOTE);
         let mut flags = meta.flags.without(Flags::REMOTE);
         if relayed {
@@ -132,6 +132,12 @@ impl Core {
         }
         if meta.credit == CreditState::Done {
             flags = flags.with(Flags::CREDITED);
+        }
+        if self.tells_program(node, meta)
+            && let Some(place) = bytes.get_mut(SOURCE_AT..SOURCE_AT + 32)
+        {
+            flags = flags.with(Flags::PROGRAM);
+            place.copy_from_slice(&meta.program.0);
         }
         if let Some(place) = bytes.get_mut(FLAGS_AT..FLAGS_AT + 2) {
             place.copy_from_slice(&flags.0.to_le_bytes());

@@ -16,6 +16,8 @@ pub(super) struct Link {
     /// The run of the other node; `None` before it was up for the first time.
     pub(super) incarnation: Option<Incarnation>,
     pub(super) up: bool,
+    /// Whether the other node has proven on this connection to run as this node's user.
+    pub(super) same_user: bool,
     /// Whether the driver knows that frames wait.
     pub(super) flushing: bool,
     /// Until when what waits for the link to come up waits.
@@ -94,6 +96,7 @@ impl Link {
         Self {
             incarnation: None,
             up: false,
+            same_user: false,
             flushing: false,
             deadline: None,
             queue: VecDeque::new(),

@@ -24,7 +24,11 @@ impl Core {
             Event::Place { actor, node } => self.place(actor, node),
             Event::ExpectRemote { record, node } => self.expect_remote(*record, node),
             Event::Located { actor, node } => self.located(actor, node),
-            Event::LinkUp { node, incarnation } => self.link_up(node, incarnation),
+            Event::LinkUp {
+                node,
+                incarnation,
+                same_user,
+            } => self.link_up(node, incarnation, same_user),
             Event::LinkDown { node } => self.link_down(node),
             Event::LinkLost { node, run, reason } => self.run_over(node, run, &reason),
             Event::LinkBytes { node, batch } => self.link_bytes(node, batch),
@@ -34,7 +38,7 @@ impl Core {
     }
 
     /// Bytes flow to and from a run of a node.
-    fn link_up(&mut self, node: NodeId, incarnation: Incarnation) {
+    fn link_up(&mut self, node: NodeId, incarnation: Incarnation, same_user: bool) {
         if node == self.far.node {
             return;
         }
@@ -47,6 +51,7 @@ impl Core {
         self.far.learn(incarnation, node);
         let link = self.far.link(node);
         link.incarnation = Some(incarnation);
+        link.same_user = same_user;
         link.up = true;
         link.deadline = None;
         link.flushing = false;

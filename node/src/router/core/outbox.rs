@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use protocol::limits::HEADER_BYTES;
-use protocol::{Flags, FrameKind};
+use protocol::{Flags, FrameKind, SourceHash};
 
 /// A whole frame, header and payload.
 #[derive(Debug)]
@@ -40,6 +40,15 @@ impl FrameBytes<'_> {
         }
     }
 
+    /// Writes another source into the header of a frame that has a buffer of its own.
+    pub(crate) fn set_source(&mut self, source: SourceHash) {
+        if let Self::Owned(bytes) = self
+            && let Some(place) = bytes.get_mut(SOURCE_AT..SOURCE_AT + 32)
+        {
+            place.copy_from_slice(&source.0);
+        }
+    }
+
     /// The same frame with these flags in its header.
     pub(crate) fn flagged(self, flags: Flags) -> FrameBytes<'static> {
         let mut bytes = self.into_vec();
@@ -66,8 +75,9 @@ struct Segment {
     shared: bool,
 }
 
-/// Where a header has its flags.
+/// Where a header has its flags, and its source.
 const FLAGS_AT: usize = 6;
+pub(super) const SOURCE_AT: usize = 64;
 
 /// Small frames are collected up to this; also what one write takes at most from them.
 const SHARED_BYTES: usize = 256 << 10;

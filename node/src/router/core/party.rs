@@ -3,11 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use protocol::control::ConnectionRole;
-use protocol::{ActorId, Flags, NodeId, SourceHash};
+use protocol::{ActorId, Flags, NodeId, ProgramId, SourceHash};
 
 use super::credit::{PAIRS_SWEPT, Pair};
 use super::ids::{IdHash, PartyId, Target};
 use super::outbox::Outbox;
+use super::programs::Programs;
 use crate::router::agent::{Caller, CallerKind};
 use crate::router::config::{ActorRecord, Rights};
 use crate::router::moment::Moment;
@@ -18,6 +19,7 @@ pub(super) struct Party {
     pub(super) address: ActorId,
     pub(super) parent: ActorId,
     pub(super) source: SourceHash,
+    pub(super) programs: Programs,
     /// `None`: a client, or an actor that only its creator has announced.
     pub(super) record: Option<ActorRecord>,
     pub(super) caller: Option<Caller>,
@@ -86,6 +88,7 @@ impl Party {
             address,
             parent: ActorId::NONE,
             source: SourceHash::default(),
+            programs: Programs::default(),
             record: None,
             caller: None,
             role,
@@ -147,6 +150,8 @@ pub(crate) struct Meta {
     pub(crate) from: Option<PartyId>,
     pub(crate) target: Target,
     pub(crate) flags: Flags,
+    /// The program that the sender is of, as its node says; zeros: none, or not to be believed.
+    pub(crate) program: ProgramId,
     pub(crate) sequence: u64,
     /// Until when its asker waits.
     pub(crate) deadline: Option<Moment>,

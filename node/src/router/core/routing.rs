@@ -65,6 +65,7 @@ impl Core {
             from: Some(from),
             target,
             flags,
+            program: sender.programs.latest(),
             sequence: header.sequence,
             deadline,
             credit: if free {
@@ -175,6 +176,7 @@ impl Core {
     }
 
     fn pass_on(&mut self, to: PartyId, meta: &Meta, bytes: FrameBytes<'_>) {
+        let bytes = self.of_program(to, meta, bytes);
         let Some(party) = self.parties.get_mut(to) else {
             return;
         };

@@ -14,6 +14,7 @@ mod far_conservation;
 mod flush;
 mod links;
 mod net;
+mod programs;
 mod world;
 use world::World;
 

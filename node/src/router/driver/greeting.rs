@@ -79,6 +79,7 @@ enum Admitted {
     Worker(PartyId, ActorId),
     Forkserver,
     Stdio,
+    Node,
 }
 
 fn admit(
@@ -102,6 +103,9 @@ fn admit(
                 GreetingError::Refused(message, ErrorCode::Forbidden, hint)
             })?;
             Ok(Admitted::Client(rights))
+        }
+        (Door::Control, ConnectionRole::Node) if is_neighbour(shared, peer, hello) => {
+            Ok(Admitted::Node)
         }
         // The socket's mode keeps other users out as well, but only once it has been set; and the
         // root forkserver's token is in its command line, which everybody may read.
@@ -132,6 +136,13 @@ fn admit(
     }
 }
 
+/// Whether a node is let in that shares no convention: of this very user, root included, where
+/// programs start nodes.
+fn is_neighbour(shared: &Shared, peer: Peer, hello: &Hello) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    shared.neighbours && peer.uid == me && hello.node.is_some()
+}
+
 async fn enter(
     shared: Rc<Shared>,
     stream: UnixStream,
@@ -152,7 +163,8 @@ async fn enter(
                 gid: peer.gid,
                 rights,
             };
-            let id = shared.core.borrow_mut().connect_client(caller);
+            let program = hello.program.unwrap_or_default();
+            let id = shared.core.borrow_mut().connect_client(caller, program);
             let welcome = shared.welcome(address, &hello);
             line::serve(shared, stream, id, welcome, read_ahead, rights).await;
         }
@@ -160,19 +172,16 @@ async fn enter(
             let welcome = shared.welcome(address, &hello);
             line::serve(shared, stream, id, welcome, read_ahead, Rights::Use).await;
         }
-        Admitted::Forkserver => {
+        Admitted::Forkserver | Admitted::Node => {
+            let event = match admitted {
+                Admitted::Node => AgentEvent::Neighbour,
+                _ => AgentEvent::Forkserver,
+            };
             let welcome = control_bytes(FrameKind::Welcome, &shared.welcome(ActorId::NONE, &hello));
             let limit = Duration::from_millis(shared.limits.greeting_ms);
             let written = tokio::time::timeout(limit, write_all(&stream, &welcome)).await;
             if matches!(written, Ok(Ok(()))) {
-                hand_over(
-                    &shared,
-                    stream,
-                    pid,
-                    hello,
-                    read_ahead,
-                    AgentEvent::Forkserver,
-                );
+                hand_over(&shared, stream, pid, hello, read_ahead, event);
             }
         }
         Admitted::Stdio => {

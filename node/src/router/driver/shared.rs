@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) capabilities: RefCell<String>,
     pub(super) serials: Arc<Serials>,
     pub(super) authorize: Authorize,
+    pub(super) neighbours: bool,
     pub(super) timer: Notify,
     pub(super) linger: Linger,
     armed: Cell<Option<Moment>>,
@@ -56,13 +57,17 @@ impl Shared {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |passed| passed.as_millis() as u64);
         let limits = config.limits;
+        let mut core = Core::new(
+            (config.incarnation, config.node),
+            limits.clone(),
+            key,
+            epoch_ms,
+        );
+        if config.neighbours {
+            core.has_neighbours();
+        }
         Self {
-            core: RefCell::new(Core::new(
-                (config.incarnation, config.node),
-                limits.clone(),
-                key,
-                epoch_ms,
-            )),
+            core: RefCell::new(core),
             links: RefCell::new(HashMap::new()),
             lines: RefCell::new(HashMap::with_hasher(IdHash { key })),
             scratch: RefCell::new(Vec::new()),
@@ -74,6 +79,7 @@ impl Shared {
             capabilities: RefCell::new(config.capabilities),
             serials: config.serials,
             authorize: config.authorize,
+            neighbours: config.neighbours,
             timer: Notify::new(),
             linger: Linger::default(),
             armed: Cell::new(None),

@@ -156,6 +156,7 @@ fn no_process_sets_the_flags_of_nodes() {
         Flags::RELAYED,
         Flags::CREDITED,
         Flags::FOREIGN,
+        Flags::PROGRAM,
     ] {
         let (mut net, target) = net();
         let sender = net.actor(0);

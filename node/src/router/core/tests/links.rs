@@ -471,6 +471,7 @@ fn a_node_that_started_again_is_another() {
     net.worlds[0].event(Event::LinkUp {
         node: node(1),
         incarnation,
+        same_user: false,
     });
     let outcomes = net.worlds[0].ask_outcomes(asker.1);
     assert_eq!(outcomes, [(asked, AskOutcome::Unknown)]);
@@ -530,6 +531,7 @@ fn a_new_run_whose_link_is_up_before_the_agent_knows_of_it_is_written_to() {
     net.worlds[0].event(Event::LinkUp {
         node: there,
         incarnation: next,
+        same_user: false,
     });
     net.settle();
     // What lived in the run before is gone, though that never had a link.

@@ -15,6 +15,8 @@ pub(super) struct Net {
     wires: HashMap<(usize, usize), VecDeque<Vec<u8>>>,
     pub(super) up: BTreeSet<(usize, usize)>,
     pub(super) lost: BTreeSet<usize>,
+    /// Whether the nodes that are joined from now on have proven to run as one user.
+    pub(super) same_user: bool,
 }
 
 /// A process on a node.
@@ -42,6 +44,7 @@ impl Net {
             wires: HashMap::new(),
             up: BTreeSet::new(),
             lost: BTreeSet::new(),
+            same_user: false,
         }
     }
 
@@ -60,12 +63,18 @@ impl Net {
         }
         for (here, there) in [(a, b), (b, a)] {
             self.wires.insert((here, there), VecDeque::new());
-            self.worlds[here].event(Event::LinkUp {
-                node: node(there),
-                incarnation: run_of(there),
-            });
+            self.side_up(here, there);
         }
         self.up.insert((a.min(b), a.max(b)));
+    }
+
+    /// One side hears that the link is up.
+    pub(super) fn side_up(&mut self, here: usize, there: usize) {
+        self.worlds[here].event(Event::LinkUp {
+            node: node(there),
+            incarnation: run_of(there),
+            same_user: self.same_user,
+        });
     }
 
     /// The connection breaks: what is under way is gone.

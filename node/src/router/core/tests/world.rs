@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use protocol::control::{AskOutcome, Notice};
 use protocol::{
     ActorId, CreditPayload, Flags, Frame, FrameKind, FrameReader, Header, Incarnation, NodeId,
-    PayloadKind, RoleId, SourceHash, TargetKind, WindowPayload,
+    PayloadKind, ProgramId, RoleId, SourceHash, TargetKind, WindowPayload,
 };
 
 use crate::router::agent::{AgentEvent, Caller, CallerKind};
@@ -151,14 +151,15 @@ impl World {
 
     pub(super) fn client(&mut self) -> usize {
         let address = ActorId::allot(self.incarnation, 10_000 + self.processes.len() as u64);
-        let id = self.core.connect_client(Caller {
+        let caller = Caller {
             address,
             kind: CallerKind::Client,
             pid: 1,
             uid: 0,
             gid: 0,
             rights: Rights::Use,
-        });
+        };
+        let id = self.core.connect_client(caller, PROGRAM);
         self.add(Some(id), address, String::new())
     }
 
@@ -352,6 +353,9 @@ impl World {
     }
 }
 
+/// The program that all actors of the tests are of.
+pub(super) const PROGRAM: ProgramId = ProgramId([7; 32]);
+
 /// What the agent tells of an actor.
 pub(super) fn record(actor: ActorId, parent: ActorId) -> ActorRecord {
     ActorRecord {
@@ -359,6 +363,7 @@ pub(super) fn record(actor: ActorId, parent: ActorId) -> ActorRecord {
         token: format!("token of {actor}"),
         parent,
         source: None,
+        program: PROGRAM,
         class: "app.Main".to_owned(),
         global_name: None,
     }
