@@ -15,7 +15,7 @@ use transport::Connection;
 use transport::identity::PeerIdentity;
 use transport::streams::BiStream;
 
-use super::peers::{PeerFault, alpn_of};
+use super::peers::PeerFault;
 use super::{admission, creation, lanes, orders, sessions, steps, voters};
 use crate::agent::node::{Node, stamp};
 
@@ -244,6 +244,15 @@ async fn call_back(
         Ok(_) => Ok(PeerResponse::Done),
         Err(PeerFault::Refused(refusal)) => Err(refusal),
         Err(fault) => Err(Refusal::new(RefusalCode::Busy, fault.to_string())),
+    }
+}
+
+/// The kind of connection that a member is asked to dial.
+fn alpn_of(link: LinkKind) -> transport::Alpn {
+    match link {
+        LinkKind::Control => transport::Alpn::Convention,
+        LinkKind::Lane => transport::Alpn::Lane,
+        LinkKind::Bulk => transport::Alpn::Bulk,
     }
 }
 

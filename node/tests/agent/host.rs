@@ -259,7 +259,10 @@ impl Host {
 
     /// Version and state of each loaded source, highest first, with its actors.
     pub(crate) async fn sources(&self) -> Vec<(String, String, Vec<ListedActor>)> {
-        let request = Request::List { group: None };
+        let request = Request::List {
+            group: None,
+            stale: false,
+        };
         let Response::Listed { groups, .. } = self.request(request).await.unwrap() else {
             panic!("a list is answered with a list");
         };

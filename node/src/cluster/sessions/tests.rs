@@ -1,0 +1,84 @@
+//! Leases granted, renewed and given up, with a clock that stands still.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_ends_with_its_margin_and_is_renewed_by_the_same_run_only() {
+    let sessions = Sessions::default();
+    let (node, run) = (NodeId(2), Incarnation(7));
+    assert!(sessions.grant(node, run, Some(&|| 0)));
+    tokio::time::advance(LEASE).await;
+    assert!(sessions.due(Instant::now()).0.is_empty());
+    assert_eq!(sessions.hear(node, run, Report::default()), Heard::Renewed);
+    let other = sessions.hear(node, Incarnation(8), Report::default());
+    assert_eq!(other, Heard::Over);
+    tokio::time::advance(LEASE + MARGIN).await;
+    assert_eq!(sessions.due(Instant::now()), (vec![(node, run)], None));
+    sessions.forget(node);
+    assert_eq!(sessions.due(Instant::now()), (Vec::new(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_lease_of_a_session_waits_for_the_roles_of_its_beginning() {
+    let sessions = Sessions::default();
+    let (node, run) = (NodeId(2), Incarnation(7));
+    let bound = |bound| Report {
+        bound,
+        ..Report::default()
+    };
+    assert!(sessions.grant(node, run, None));
+    assert!(!sessions.has_begun(node));
+    assert_eq!(sessions.hear(node, run, bound(99)), Heard::Over);
+    assert!(sessions.grant(node, run, Some(&|| 12)));
+    assert!(sessions.has_begun(node));
+    assert_eq!(sessions.hear(node, run, bound(11)), Heard::Behind);
+    assert_eq!(sessions.hear(node, run, bound(12)), Heard::Renewed);
+    assert!(sessions.grant(node, run, Some(&|| 15)));
+    assert_eq!(sessions.hear(node, run, bound(14)), Heard::Behind);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_loss_is_being_committed_is_not_renewed() {
+    let sessions = Sessions::default();
+    let (node, run) = (NodeId(2), Incarnation(7));
+    assert!(sessions.grant(node, run, Some(&|| 0)));
+    assert!(!sessions.begin_loss(node, run), "it holds");
+    tokio::time::advance(LEASE + MARGIN).await;
+    assert!(sessions.begin_loss(node, run));
+    assert_eq!(sessions.hear(node, run, Report::default()), Heard::Over);
+    assert!(!sessions.grant(node, run, Some(&|| 0)));
+    assert!(sessions.grant(node, Incarnation(8), Some(&|| 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_fall_silent_together_are_seen_together_when_the_first_is_due() {
+    let sessions = Sessions::default();
+    for node in 1..=10 {
+        assert!(sessions.grant(NodeId(node), Incarnation(1), Some(&|| 0)));
+        tokio::time::advance(HEARTBEAT / 10).await;
+    }
+    assert_eq!(sessions.silent(Instant::now()), 0);
+    // Those from the seventh on go on; the others were heard at moments of their own.
+    tokio::time::advance(HEARTBEAT).await;
+    for node in 7..=10 {
+        let heard = sessions.hear(NodeId(node), Incarnation(1), Report::default());
+        assert_eq!(heard, Heard::Renewed);
+    }
+    tokio::time::advance(LEASE + MARGIN - 2 * HEARTBEAT).await;
+    let (due, _) = sessions.due(Instant::now());
+    assert_eq!((due.len(), sessions.silent(Instant::now())), (1, 6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_one_that_is_silent_longest_is_lost_first() {
+    let sessions = Sessions::default();
+    sessions.grant(NodeId(3), Incarnation(1), None);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    sessions.grant(NodeId(2), Incarnation(1), None);
+    let (due, next) = sessions.due(Instant::now());
+    assert!(due.is_empty() && next.is_some());
+    tokio::time::advance(LEASE + MARGIN).await;
+    let (due, _) = sessions.due(Instant::now());
+    let nodes: Vec<_> = due.into_iter().map(|(node, _)| node.0).collect();
+    assert_eq!(nodes, [3, 2]);
+}
