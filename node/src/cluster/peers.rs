@@ -499,15 +499,6 @@ pub(crate) fn link_of(alpn: Alpn) -> Option<LinkKind> {
     }
 }
 
-/// And the other way round.
-pub(crate) fn alpn_of(link: LinkKind) -> Alpn {
-    match link {
-        LinkKind::Control => Alpn::Convention,
-        LinkKind::Lane => Alpn::Lane,
-        LinkKind::Bulk => Alpn::Bulk,
-    }
-}
-
 /// The socket addresses behind `host:port`.
 pub(super) async fn resolve(address: &str) -> Vec<SocketAddr> {
     let found = timeout(RESOLVE, tokio::net::lookup_host(address)).await;
@@ -578,14 +569,3 @@ const ASKED_MAX: usize = 16;
 
 /// Addresses remembered besides the registry's.
 const HINTS_MAX: usize = 16;
-
-impl super::packages::Dial for Peers {
-    async fn dial(&self, node: NodeId) -> Result<Connection, String> {
-        let connection = self.connection(node, Alpn::Bulk).await;
-        connection.map_err(|fault| fault.to_string())
-    }
-
-    fn forget(&self, connection: &Connection) {
-        self.remove(connection);
-    }
-}

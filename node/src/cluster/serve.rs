@@ -280,6 +280,15 @@ async fn call_back(
     }
 }
 
+/// The kind of connection that a member is asked to dial.
+fn alpn_of(link: LinkKind) -> transport::Alpn {
+    match link {
+        LinkKind::Control => transport::Alpn::Convention,
+        LinkKind::Lane => transport::Alpn::Lane,
+        LinkKind::Bulk => transport::Alpn::Bulk,
+    }
+}
+
 /// How long a stream may stay without its request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 

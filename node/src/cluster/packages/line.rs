@@ -13,9 +13,10 @@ use protocol::NodeId;
 use protocol::wire::RefusalCode;
 use rand::Rng;
 use tokio::time::{Instant, timeout};
-use transport::Connection;
 use transport::bulk::{GetFault, Providers, PullFault};
+use transport::{Alpn, Connection};
 
+use super::super::peers::Peers;
 use super::Pull;
 
 /// Failures after which a holder is not asked again.
@@ -37,6 +38,17 @@ pub(crate) trait Dial: Send + Sync {
 
     /// Nobody is to be given this connection again: its other end may be gone.
     fn forget(&self, connection: &Connection);
+}
+
+impl Dial for Peers {
+    async fn dial(&self, node: NodeId) -> Result<Connection, String> {
+        let connection = self.connection(node, Alpn::Bulk).await;
+        connection.map_err(|fault| fault.to_string())
+    }
+
+    fn forget(&self, connection: &Connection) {
+        self.remove(connection);
+    }
 }
 
 /// Members that hold a package, with what is remembered of each.
