@@ -115,6 +115,77 @@ fn bytes_in(folder: &Path) -> u64 {
 }
 
 #[test]
+fn a_voter_with_restored_old_data_is_refused_and_the_others_go_on() {
+    let scene = Scene::convention(3);
+    let leader = scene.leader();
+    let voter = scene.nodes().find(|node| *node != leader).unwrap();
+    let third = scene
+        .nodes()
+        .find(|node| *node != leader && *node != voter)
+        .unwrap();
+    let data = scene.directory(voter).join("state");
+    let old = scene.path("old");
+    scene.play(&[Op::load(leader, "1.0"), Op::Kill(voter)]);
+    copy(&data, &old);
+    scene.play(&[
+        Op::Start(voter),
+        Op::until(state(leader, voter, "up"), "it is back"),
+        Op::load(leader, "2.0"),
+        Op::until(answers(voter, "'2.0'"), "it has acknowledged more"),
+        Op::Kill(voter),
+    ]);
+    fs::remove_dir_all(&data).unwrap();
+    copy(&old, &data);
+    scene.play(&[
+        Op::Launch(voter),
+        Op::until(
+            Condition::Logged {
+                by: leader,
+                text: "was an old copy of its file restored?",
+            },
+            "the leader knows that it has confirmed more",
+        ),
+        Op::load(third, "3.0"),
+        Op::until(answers(third, "'3.0'"), "the others go on"),
+    ]);
+    scene.phase("the operator removes it, and it joins as somebody else");
+    scene.play(&[Op::Kill(voter)]);
+    scene.play(&[Op::until(state(leader, voter, "lost"), "its lease ends")]);
+    scene.play(&[Op::run(leader, format!("cluster remove {voter}"))]);
+    fs::remove_dir_all(&data).unwrap();
+    scene.play(&[
+        Op::Join {
+            node: voter,
+            at: leader,
+        },
+        Op::until(
+            Condition::Voters {
+                on: leader,
+                count: 3,
+            },
+            "three vote again",
+        ),
+        Op::load(voter, "4.0"),
+    ]);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    let about = fs::metadata(from).unwrap();
+    fs::set_permissions(to, about.permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy(&path, &target);
+        } else if kind.is_file() {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_package_for_which_a_majority_has_no_room_is_refused_and_nothing_changes() {
     let scene = Scene::set(Plan {
         nodes: 3,
