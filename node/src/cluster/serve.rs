@@ -16,7 +16,7 @@ use transport::Connection;
 use transport::identity::PeerIdentity;
 use transport::streams::BiStream;
 
-use super::peers::{PeerFault, alpn_of};
+use super::peers::PeerFault;
 use super::{
     admission, creation, endpoint, lanes, orders, sessions, steps, voters, vouching, warnings,
 };

@@ -108,7 +108,7 @@ async fn ten_thousand_sends_of_one_handler_cross_in_order() {
         assert_eq!(target.take().await.payload, n.to_le_bytes());
     }
     let _sender = sending.await.unwrap();
-    here.handle.flush_links().await;
+    here.handle.flush_links([THERE.1].into()).await;
     let stats = here.handle.stats().await;
     assert_eq!(
         (stats.sent, stats.dead_letters, stats.waiting),

@@ -187,6 +187,7 @@ async fn tell(connection: &Connection, leader: (NodeId, String), lie: &Lie, note
 fn welcome(times_ms: u64) -> [SessionDown; 2] {
     let welcome = SessionDown::Welcome {
         term: 1_000,
+        recoveries: 0,
         lease_ms: times_ms,
         heartbeat_ms: times_ms,
         was_lost: false,

@@ -73,7 +73,7 @@ async fn steps_are_taken_from_the_leader_alone() {
     let (founder, follower, intruder) = betrayed().await;
     for host in [&founder, &follower] {
         for term in [1, u64::MAX] {
-            let step = Step::CloseLog;
+            let step = Step::CloseLog { raft: 1 };
             let answer = intruder.ask(host, &PeerRequest::Step { term, step }).await;
             assert_eq!(answer, Err(RefusalCode::Busy), "term {term}");
         }
@@ -244,7 +244,7 @@ async fn a_node_that_the_registry_does_not_know_is_told_who_leads_and_nothing_el
     };
     let step = PeerRequest::Step {
         term: 1,
-        step: Step::CloseLog,
+        step: Step::CloseLog { raft: 1 },
     };
     let open = PeerRequest::Session(SessionOpen {
         incarnation: Incarnation(1),
@@ -253,6 +253,8 @@ async fn a_node_that_the_registry_does_not_know_is_told_who_leads_and_nothing_el
         capabilities: "{}".to_owned(),
         may_vote: true,
         feature_level: FEATURE_LEVEL,
+        recoveries: 0,
+        raft: None,
         follow_from: Some(0),
     });
     for request in [control, step, open] {
