@@ -1,6 +1,8 @@
 //! The whole path with every Python that this machine has, of 3.8 and later: as the program's
 //! interpreter, as that of a node that the program starts, and as the node's `python.cfg`.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail the test")]
+
 mod common;
 mod online_support;
 
@@ -21,7 +23,7 @@ fn interpreters() -> BTreeMap<(u32, u32), PathBuf> {
         &std::env::var_os("PATH").unwrap_or_default(),
     ));
     let home = std::env::home_dir().unwrap_or_default();
-    let root = std::env::var_os("PYENV_ROOT").map_or(home.join(".pyenv"), PathBuf::from);
+    let root = std::env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
     let versions = std::fs::read_dir(root.join("versions"));
     let versions = versions.into_iter().flatten().flatten();
     folders.extend(versions.map(|version| version.path().join("bin")));

@@ -1,6 +1,12 @@
 //! Actors at their worst, used by a Python program through the API, all that was sent accounted
 //! for: as `node/tests/agent/hardship.rs` does it at the node's own socket.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a test fail the test"
+)]
+
 mod common;
 mod online_support;
 
@@ -252,6 +258,6 @@ asys.tell(hard, ActorExitRequest())
 
 /// Lines with the text, and those that a line tells to have been dropped.
 fn accounted(log: &str, written: &str, told: impl Fn(&str) -> Option<u64>) -> u64 {
-    let count = |line| told(line).unwrap_or(u64::from(line.contains(written)));
+    let count = |line: &str| told(line).unwrap_or_else(|| u64::from(line.contains(written)));
     log.lines().map(count).sum()
 }

@@ -1,5 +1,7 @@
 //! Faults of one host: killed in the middle of something, old data, no room, a key that goes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail the test")]
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -1,5 +1,11 @@
 //! Who may answer as a Director actor: leases that end, nodes that boot alone, minorities.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a test fail the test"
+)]
+
 use std::fs;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! A rollout goes on under the next leader, at whatever step the last one was killed.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail the test")]
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
