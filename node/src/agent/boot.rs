@@ -35,7 +35,7 @@ use crate::cluster::membership::{Membership, TakeUpFault};
 use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
 use crate::cluster::warnings::{self, Warning, Warnings};
-use crate::cluster::{farewell, lanes, leadership, same_user, session, start};
+use crate::cluster::{farewell, lanes, leadership, same_user, session, start, voters};
 use crate::directory::{
     Directory, NodeRecord, Settings, SettingsError, log_socket_path, relay_socket_path,
     runtime_folder, socket_path, worker_socket_path,
@@ -195,7 +195,7 @@ impl Agent {
         let relay =
             tokio::net::UnixListener::from_std(listen(&relay_socket_path(&folder, port), 0o600)?)?;
         let log = log_plan::variable(&settings).map(|_plan| log_socket_path(&folder, port));
-        start::take_part(&membership, &state).await?;
+        let voter_to_be = start::take_part(&membership, &state).await?;
         let replica = Arc::clone(&membership.registry);
         let store = PackageStore::new(state.packages()?, settings.store_limit_bytes);
         let named = replica.read(leftovers::named);
@@ -284,6 +284,9 @@ impl Agent {
         };
         agent.announce().await?;
         agent.follow(events, ends);
+        if let Some(log) = voter_to_be {
+            voters::go_on(&agent.node, log);
+        }
         if let Some(trouble) = start::ready(&agent.node).await {
             tracing::warn!(
                 trouble,

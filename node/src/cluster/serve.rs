@@ -235,6 +235,12 @@ fn allowed(state: &State, from: NodeId, mut command: Command) -> Option<Command>
             MemberCommand::Describe {
                 node, stamp: at, ..
             }
+            | MemberCommand::Vote {
+                node,
+                on: false,
+                stamp: at,
+                ..
+            }
             | MemberCommand::Remove {
                 node,
                 left: true,

@@ -257,7 +257,7 @@ impl Sessions {
 /// Watches the leases whenever this node leads, until shutdown.
 pub(crate) async fn watch_leases(node: Arc<Node>) {
     let mut standing = node.membership.registry.standing();
-    let (mut granted_in, mut begun) = (None, Instant::now());
+    let (mut granted_in, mut begun, mut away) = (None, Instant::now(), None);
     loop {
         let leads = async {
             let leads = standing.wait_for(|standing| standing.leads).await;
@@ -271,8 +271,10 @@ pub(crate) async fn watch_leases(node: Arc<Node>) {
             return;
         };
         // One that was only not answered for a moment leads on in its term: nobody else has
-        // granted a lease meanwhile, and who was silent before is silent for as long.
-        let is_new = granted_in != Some(term);
+        // granted a lease meanwhile, and who was silent before is silent for as long. After longer
+        // all are given time to come back.
+        let was_away = away.is_some_and(|since: Instant| since.elapsed() > AWAY);
+        let is_new = granted_in != Some(term) || was_away;
         if is_new {
             node.membership.sessions.clear();
             begun = Instant::now();
@@ -297,6 +299,7 @@ pub(crate) async fn watch_leases(node: Arc<Node>) {
             () = over => {}
             () = watching => {}
         }
+        away = Some(Instant::now());
     }
 }
 
@@ -539,6 +542,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(6);
 
 /// What the leader waits longer: clocks run at different speeds.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// A leader that no majority answered for longer than this grants all leases anew when one does.
+const AWAY: Duration = Duration::from_secs(3);
 
 /// How long a new leader waits for the one before it to come as a member: longer than that one
 /// serves without a session (`lease::FORMER_LEADER`), and long enough to find the new one.

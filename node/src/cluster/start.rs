@@ -63,30 +63,35 @@ pub(crate) async fn is_first(settings: &Settings, is_served: impl Fn(u16) -> boo
 }
 
 /// Opens this node's log or its last copy, whichever its part needs.
+///
+/// Gives the log of a voter to be, which is not read from yet: it is for `voters::go_on`.
 pub(crate) async fn take_part(
     membership: &Membership,
     state: &StateFolder,
-) -> Result<(), OpenError> {
-    open_part(membership, state).await?;
+) -> Result<Option<Arc<Consensus>>, OpenError> {
+    let to_be = open_part(membership, state).await?;
     let recoveries = membership.registry.recoveries();
     membership.endpoint.set_recoveries(recoveries);
-    Ok(())
+    Ok(to_be)
 }
 
-async fn open_part(membership: &Membership, state: &StateFolder) -> Result<(), OpenError> {
+async fn open_part(
+    membership: &Membership,
+    state: &StateFolder,
+) -> Result<Option<Arc<Consensus>>, OpenError> {
     let (convention, founder) = {
         let identity = membership.identity();
         (identity.convention(), identity.is_founder())
     };
     let Some(convention) = convention else {
-        return Ok(());
+        return Ok(None);
     };
     let path = state.raft();
     if !founder && !path.exists() {
         if let Some((index, copy)) = follow::last_good(state) {
             membership.registry.become_follower(copy, index);
         }
-        return Ok(());
+        return Ok(None);
     }
     let start = if founder {
         Start::Found(convention)
@@ -98,12 +103,22 @@ async fn open_part(membership: &Membership, state: &StateFolder) -> Result<(), O
         address: membership.address().to_owned(),
     };
     let config = Config::single(path, start, voter);
-    let consensus = open_log(&config, membership).await?;
+    let consensus = Arc::new(open_log(&config, membership).await?);
+    if !founder {
+        let own = consensus.identity().raft;
+        let votes = consensus.standing().borrow().voters.contains_key(&own);
+        let (index, copy) = follow::last_good(state).unwrap_or_default();
+        // Killed before the log was filled: it knows nobody, the copy does.
+        if !votes && *consensus.applied().borrow() <= index {
+            membership.registry.become_follower(copy, index);
+            return Ok(Some(consensus));
+        }
+    }
     // Among others, one that led when it ended holds itself for the leader until it hears of the
     // next: only its majority's answers give it a lease (`session`).
     let leads = consensus.is_leader();
     let voters = consensus.standing();
-    let _nothing_was_followed = membership.registry.become_voter(Arc::new(consensus));
+    let _nothing_was_followed = membership.registry.become_voter(consensus);
     if leads {
         let mut standing = membership.registry.standing();
         let led = timeout(DYING_LIMIT, standing.wait_for(|standing| standing.leads)).await;
@@ -111,7 +126,7 @@ async fn open_part(membership: &Membership, state: &StateFolder) -> Result<(), O
             membership.lease.lead_alone();
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Opens the log; one that a process in its last throes still holds is waited for.

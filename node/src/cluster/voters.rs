@@ -122,8 +122,15 @@ pub(crate) async fn open_log(
     let calls = VoterCalls::new(&node.membership.peers);
     let consensus = Consensus::open(config, calls).await;
     let consensus = Arc::new(consensus.map_err(|error| failure(error.to_string()))?);
+    go_on(node, consensus);
+    Ok(())
+}
+
+/// Becomes a voter by this log once it is filled.
+pub(crate) fn go_on(node: &Arc<Node>, consensus: Arc<Consensus>) {
     set_learner(node, Some(Arc::clone(&consensus)));
-    tracing::info!(raft = raft.0, "this node is to become a voter");
+    let raft = consensus.identity().raft.0;
+    tracing::info!(raft, "this node is to become a voter");
     let (node, tracker) = (Arc::clone(node), node.tasks.clone());
     tracker.spawn(async move {
         let shutdown = node.shutdown.clone();
@@ -131,7 +138,6 @@ pub(crate) async fn open_log(
             .run_until_cancelled(take_over(&node, consensus))
             .await;
     });
-    Ok(())
 }
 
 /// Lets the registry be read from the new log as soon as that is no step back.

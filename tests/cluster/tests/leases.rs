@@ -7,7 +7,7 @@
 )]
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cluster::{A, Application, B, C, Condition, D, Life, Node, Op, Plan, Scene, Traffic};
 
@@ -198,14 +198,16 @@ fn fallen(offline: Option<&str>) -> Scene {
     scene
 }
 
-/// Waits until a follower has the load in its last good copy.
+/// Waits until a follower has all that was done until now in its last good copy.
 fn kept(scene: &Scene, node: Node) {
     let path = scene.directory(node).join("state/registry.snapshot");
+    let now = SystemTime::now();
+    // One more change, so that there is a newer copy to wait for.
+    scene.play(&[Op::run(A, "cluster invite")]);
     scene.until("its copy is kept", Duration::from_secs(30), || {
-        let bytes = fs::read(&path).unwrap_or_default();
-        let has = bytes.windows(10).any(|part| part == b"desk.main.");
-        has.then_some(())
-            .ok_or_else(|| format!("{} bytes", bytes.len()))
+        let written = fs::metadata(&path).and_then(|about| about.modified());
+        let is_newer = written.as_ref().is_ok_and(|at| *at > now);
+        is_newer.then_some(()).ok_or_else(|| format!("{written:?}"))
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use protocol::control::{ActorFailure, Reach};
 use protocol::peer::{Step, StepOutcome};
@@ -41,6 +42,7 @@ impl ClusterFleet {
             // It verified the package before it sent the order.
             holdings.holds(origin, source, None);
         }
+        self.majority_is_there().await;
         let voters = voters::voters(&self.node);
         let wanted = match reach {
             Reach::OnDemand => BTreeSet::new(),
@@ -101,6 +103,23 @@ impl ClusterFleet {
         let nobody = BTreeSet::new();
         let counted = self.verdict(&held, &voters, &nobody, &failed, Reach::OnDemand);
         counted.map(|_notes| ())
+    }
+
+    /// Gives a majority of the voters, which answers this leader, a moment to begin sessions too:
+    /// right after a partition or an election it may not have done so yet.
+    async fn majority_is_there(&self) {
+        let sessions = &self.node.membership.sessions;
+        let mut changed = sessions.changed();
+        let there = || {
+            let voters = voters::voters(&self.node);
+            let here = |voter: &NodeId| {
+                let is_up = self.node.replica.read(|state| up(state, *voter).is_some());
+                *voter == self.node.id || (is_up && sessions.has_begun(*voter))
+            };
+            voters.iter().filter(|voter| here(voter)).count() > voters.len() / 2
+        };
+        let come = async { while !there() && changed.changed().await.is_ok() {} };
+        let _in_time = tokio::time::timeout(MAJORITY_LIMIT, come).await;
     }
 
     /// Whether there is nothing left to wait for.
@@ -348,6 +367,9 @@ impl Drop for Leaving<'_> {
         self.spread.room.notify_waiters();
     }
 }
+
+/// How long a majority of the voters may take to begin sessions.
+const MAJORITY_LIMIT: Duration = Duration::from_secs(8);
 
 /// Holders named to a member that is to construct an actor.
 const HOLDERS_NAMED: usize = 4;
