@@ -84,6 +84,17 @@ pub enum Condition {
     },
 }
 
+/// The desk, asked on a node where it is, answers by a text that holds this one.
+#[must_use]
+pub fn answers(on: Node, reply: &'static str) -> Condition {
+    Condition::Answers {
+        on,
+        target: "Desk",
+        literal: "'where'",
+        reply,
+    }
+}
+
 /// What was seen instead, when a condition does not hold.
 pub type Seen = Result<(), String>;
 
@@ -126,7 +137,7 @@ impl Condition {
                 target,
                 literal,
                 reply,
-            } => answers(scene, *on, target, literal, reply),
+            } => is_answered(scene, *on, target, literal, reply),
             Self::Active { on, version } => active(scene, *on, version),
             Self::Told { on, texts } => {
                 let events = document(scene, *on, "cluster events")?;
@@ -154,7 +165,7 @@ impl Condition {
     }
 }
 
-fn answers(scene: &Scene, on: Node, target: &str, literal: &str, reply: &str) -> Seen {
+fn is_answered(scene: &Scene, on: Node, target: &str, literal: &str, reply: &str) -> Seen {
     let ran = scene.run_words(on, &["ask", target, literal, "--timeout", "5"], LOOK);
     let is_so = ran.code == Some(0) && ran.stdout.contains(reply);
     is_so.then_some(()).ok_or_else(|| ran.shown())

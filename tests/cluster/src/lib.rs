@@ -15,7 +15,7 @@ mod op;
 pub use op::Op;
 
 mod condition;
-pub use condition::{Condition, Seen};
+pub use condition::{Condition, Seen, answers};
 
 mod scene;
 pub use scene::{Plan, Scene};

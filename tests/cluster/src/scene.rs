@@ -376,6 +376,12 @@ impl Scene {
         self.net.relay()
     }
 
+    /// All nodes but this one.
+    #[must_use]
+    pub fn others(&self, one: Node) -> Vec<Node> {
+        self.nodes().filter(|node| *node != one).collect()
+    }
+
     /// All nodes of the scene.
     pub fn nodes(&self) -> impl Iterator<Item = Node> + use<> {
         (0..self.nodes).map(Node)

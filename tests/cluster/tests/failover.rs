@@ -2,26 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use cluster::{A, B, C, Condition, Node, Op, Scene, Traffic};
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
-}
-
-fn others(scene: &Scene, one: Node) -> Vec<Node> {
-    scene.nodes().filter(|node| *node != one).collect()
-}
+use cluster::{A, B, C, Condition, Node, Op, Scene, Traffic, answers};
 
 /// A convention of three whose actor runs where the leader does not.
 fn three() -> Scene {
     let scene = Scene::convention(3);
     let leader = scene.leader();
-    let home = others(&scene, leader).into_iter().next();
+    let home = scene.others(leader).into_iter().next();
     scene.play(&[Op::load(home.unwrap_or(leader), "1.0")]);
     scene
 }
@@ -30,8 +17,8 @@ fn three() -> Scene {
 fn the_actors_of_a_dead_member_answer_elsewhere_within_eight_seconds() {
     let scene = three();
     let leader = scene.leader();
-    let home = others(&scene, leader)[0];
-    let guest = others(&scene, leader)[1];
+    let home = scene.others(leader)[0];
+    let guest = scene.others(leader)[1];
     scene.play(&[
         Op::until(answers(guest, "'1.0'"), "it runs"),
         Op::Kill(home),
@@ -85,7 +72,7 @@ fn the_actors_of_a_dead_member_answer_elsewhere_within_eight_seconds() {
 fn a_leader_killed_in_the_middle_of_an_update_leaves_one_version() {
     let scene = three();
     let leader = scene.leader();
-    let rest = others(&scene, leader);
+    let rest = scene.others(leader);
     let mut traffic = Traffic::begin(&scene, &rest).after("1.0");
     traffic.flow(Duration::from_millis(500));
     scene.build("2.0");
@@ -130,7 +117,7 @@ fn a_leader_killed_in_the_middle_of_an_update_leaves_one_version() {
 fn a_stopped_leader_is_replaced_and_comes_back_as_a_follower() {
     let scene = three();
     let leader = scene.leader();
-    let rest = others(&scene, leader);
+    let rest = scene.others(leader);
     let by = |on: Node| Condition::LedBy {
         on,
         any: rest.clone(),
@@ -193,7 +180,7 @@ fn a_rollback_holds_for_all_members_and_after_a_change_of_leaders() {
     ]);
     let leader = scene.leader();
     scene.play(&[Op::Kill(leader)]);
-    for on in others(&scene, leader) {
+    for on in scene.others(leader) {
         scene.play(&[Op::until(answers(on, "'1.0'"), "what was left stays left")]);
     }
 }

@@ -6,16 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cluster::{A, Application, B, C, Condition, D, Node, Op, Plan, Scene};
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
-}
+use cluster::{A, Application, B, C, Condition, D, Node, Op, Plan, Scene, answers};
 
 fn state(on: Node, member: Node, state: &'static str) -> Condition {
     Condition::State { on, member, state }

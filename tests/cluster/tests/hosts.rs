@@ -2,16 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{A, B, C, Condition, Node, Op, Scene, Traffic};
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
-}
+use cluster::{A, B, C, Condition, Op, Scene, Traffic, answers};
 
 #[test]
 fn a_node_serves_on_a_host_of_its_own() {

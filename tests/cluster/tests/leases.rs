@@ -9,20 +9,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use cluster::{A, Application, B, C, Condition, D, Life, Node, Op, Plan, Scene, Traffic};
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
-}
-
-fn others(scene: &Scene, one: Node) -> Vec<Node> {
-    scene.nodes().filter(|node| *node != one).collect()
-}
+use cluster::{A, Application, B, C, Condition, D, Life, Node, Op, Plan, Scene, Traffic, answers};
 
 /// A convention of three with a ticking desk on a node that does not lead; that node.
 fn desk_at_home(entries: &str) -> (Scene, Node) {
@@ -33,7 +20,7 @@ fn desk_at_home(entries: &str) -> (Scene, Node) {
     });
     scene.let_tick();
     scene.come_together();
-    let home = others(&scene, scene.leader())[0];
+    let home = scene.others(scene.leader())[0];
     scene.play(&[Op::load(home, "1.0")]);
     (scene, home)
 }
@@ -66,7 +53,7 @@ fn an_actor_bound_to_its_lease_has_ended_before_another_takes_its_place() {
     let next = until_elsewhere(&scene, home);
     // What the old one wrote after this moment would be in the file by now.
     scene.play(&[Op::until(
-        answers(others(&scene, home)[0], "'1.0'"),
+        answers(scene.others(home)[0], "'1.0'"),
         "it answers",
     )]);
     let last = last_of(&scene, home).unwrap();
@@ -86,7 +73,7 @@ fn an_actor_bound_to_its_lease_has_ended_before_another_takes_its_place() {
 #[test]
 fn a_partition_heals_by_itself_without_a_second_answer_from_a_lost_actor() {
     let (scene, home) = desk_at_home("'OnLostLease': 'keep'");
-    let rest = others(&scene, home);
+    let rest = scene.others(home);
     let traffic = Traffic::begin(&scene, &[A, B, C]).after("1.0");
     traffic.flow(Duration::from_millis(300));
     scene.play(&[Op::Isolate(home)]);
@@ -128,7 +115,7 @@ fn a_partition_heals_by_itself_without_a_second_answer_from_a_lost_actor() {
 fn a_minority_refuses_loads_and_reads_and_shows_its_age() {
     let scene = Scene::convention(3);
     let leader = scene.leader();
-    let rest = others(&scene, leader);
+    let rest = scene.others(leader);
     scene.play(&[Op::load(leader, "1.0"), Op::KillAll(rest.clone())]);
     let alone = leader;
     // Each looks for a leader as long as it may: all at once.
@@ -298,7 +285,7 @@ fn ticks_in_one_process(scene: &Scene) {
 #[test]
 fn a_voter_that_boots_alone_runs_its_actors_and_steps_back_for_the_convention() {
     let (scene, home) = desk_at_home("");
-    let rest = others(&scene, home);
+    let rest = scene.others(home);
     scene.play(&[
         Op::until(answers(home, "'1.0'"), "it runs"),
         Op::KillAll(vec![A, B, C]),

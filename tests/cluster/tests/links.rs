@@ -2,26 +2,13 @@
 
 use std::time::Duration;
 
-use cluster::{A, B, C, Condition, Node, Op, Scene, Traffic, Weather};
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
-}
-
-fn others(scene: &Scene, one: Node) -> Vec<Node> {
-    scene.nodes().filter(|node| *node != one).collect()
-}
+use cluster::{A, B, C, Condition, Op, Scene, Traffic, Weather, answers};
 
 #[test]
 fn the_majority_goes_on_and_a_leader_in_the_minority_refuses_loads() {
     let scene = Scene::convention(3);
     let leader = scene.leader();
-    let rest = others(&scene, leader);
+    let rest = scene.others(leader);
     scene.play(&[Op::load(leader, "1.0"), Op::Isolate(leader)]);
     let by = Condition::LedBy {
         on: rest[0],
@@ -63,7 +50,7 @@ fn the_majority_goes_on_and_a_leader_in_the_minority_refuses_loads() {
 fn a_leader_that_is_not_heard_is_replaced_though_it_hears_all() {
     let scene = Scene::convention(3);
     let leader = scene.leader();
-    let rest = others(&scene, leader);
+    let rest = scene.others(leader);
     for to in &rest {
         scene.play(&[Op::Cut {
             from: leader,
@@ -86,7 +73,7 @@ fn a_leader_that_is_not_heard_is_replaced_though_it_hears_all() {
 fn a_follower_that_hears_nobody_does_not_unseat_the_leader() {
     let scene = Scene::convention(3);
     let leader = scene.leader();
-    let rest = others(&scene, leader);
+    let rest = scene.others(leader);
     let term = scene.json(leader, "cluster status")["term"].clone();
     for from in [leader, rest[1]] {
         scene.play(&[Op::Cut { from, to: rest[0] }]);

@@ -2,16 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{A, Application, B, C, Condition, D, Node, Op, Plan, Scene, Traffic};
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
-}
+use cluster::{A, Application, B, C, Condition, D, Op, Plan, Scene, Traffic, answers};
 
 #[test]
 fn a_cluster_load_has_every_member_ready_and_any_node_finds_the_actor() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use cluster::{Application, Condition, D, Node, Op, Plan, Scene, Traffic};
+use cluster::{Application, Condition, D, Node, Op, Plan, Scene, Traffic, answers};
 
 /// When the leader is killed.
 #[derive(Clone, Copy)]
@@ -14,19 +14,6 @@ enum Moment {
     Gate(&'static str, &'static str),
     /// So long after the leader has logged this text.
     Logged(&'static str, Duration),
-}
-
-fn others(scene: &Scene, one: Node) -> Vec<Node> {
-    scene.nodes().filter(|node| *node != one).collect()
-}
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
 }
 
 /// Waits for the moment without a pause that could miss it.
@@ -53,7 +40,7 @@ fn await_moment(scene: &Scene, leader: Node, logged: usize, moment: Moment) {
 fn update(scene: &Scene, traffic: &mut Traffic, version: &'static str, moment: Moment) {
     scene.phase(&format!("to {version}"));
     let leader = scene.leader();
-    let rest = others(scene, leader);
+    let rest = scene.others(leader);
     assert_ne!(leader, D, "the home of the desk never leads");
     if let Moment::Gate(event, of) = moment {
         scene.close_gate(event, of);
@@ -144,7 +131,7 @@ fn the_next_leader_ends_an_unload_that_waits_for_a_busy_actor() {
     });
     scene.come_together();
     let leader = scene.leader();
-    let home = others(&scene, leader)[0];
+    let home = scene.others(leader)[0];
     scene.play(&[Op::load(home, "1.0")]);
     scene.play(&[Op::until(answers(home, "'1.0'"), "it runs")]);
     scene.close_gate("exit", "1.0");
@@ -154,7 +141,7 @@ fn the_next_leader_ends_an_unload_that_waits_for_a_busy_actor() {
         there.then_some(()).ok_or_else(|| "not yet".to_owned())
     });
     scene.play(&[Op::Kill(leader)]);
-    let rest = others(&scene, leader);
+    let rest = scene.others(leader);
     scene.play(&[Op::until(
         Condition::LedBy {
             on: home,

@@ -2,16 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::{A, Application, B, C, Condition, Node, Op, Plan, Scene};
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
-}
+use cluster::{A, Application, B, C, Condition, Op, Plan, Scene, answers};
 
 #[test]
 fn a_drained_member_gives_its_actors_away_and_may_have_them_again() {

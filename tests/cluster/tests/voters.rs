@@ -1,15 +1,6 @@
 //! Who votes in a convention of real processes: five voters, and one that was away.
 
-use cluster::{A, Condition, Node, Op, Scene};
-
-fn answers(on: Node, reply: &'static str) -> Condition {
-    Condition::Answers {
-        on,
-        target: "Desk",
-        literal: "'where'",
-        reply,
-    }
-}
+use cluster::{A, Condition, Node, Op, Scene, answers};
 
 #[test]
 fn five_voters_bear_the_loss_of_two_at_once() {

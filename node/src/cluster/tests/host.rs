@@ -10,6 +10,7 @@ use protocol::Stamp;
 use protocol::registry::{Command, KeyDigest, Member, MemberCommand, Outcome};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use transport::token::JoinToken;
 
@@ -66,7 +67,8 @@ impl Host {
             found: false,
             warnings: None,
         };
-        let agent = Agent::start(options).await.unwrap();
+        let started = timeout(LONG, Agent::start(options)).await;
+        let agent = started.expect("a start ends").unwrap();
         let node = Arc::clone(agent.node());
         let shutdown = CancellationToken::new();
         let ended = tokio::spawn(agent.serve(shutdown.clone()));
@@ -81,7 +83,8 @@ impl Host {
     /// Stops it in order; the folder stays.
     pub(crate) async fn stop(self) -> TempDir {
         self.shutdown.cancel();
-        self.ended.await.unwrap();
+        let ended = timeout(LONG, self.ended).await;
+        ended.expect("a stop ends").unwrap();
         self.folder
     }
 
@@ -128,7 +131,7 @@ impl Host {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let waited = tokio::time::timeout(LONG, waiting).await;
+        let waited = timeout(LONG, waiting).await;
         assert!(waited.is_ok(), "it never held; trouble: {}", self.trouble());
     }
 
