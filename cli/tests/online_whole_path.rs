@@ -204,7 +204,7 @@ fn a_role_is_stopped_resumed_restarted_and_dumped() {
     assert!(host.done("list").contains("  stopped"));
     host.fails("ask Main 'version'", 1, &["`Main` is stopped"]);
     let dead = host.json("dead-letters");
-    assert_eq!(dead["total"], 1);
+    assert_eq!(dead["total"], 1, "{dead}");
     assert!(
         dead["kept"][0]["reason"]
             .as_str()

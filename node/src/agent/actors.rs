@@ -57,6 +57,8 @@ struct Actor {
     connected: bool,
     disconnected: watch::Sender<bool>,
     exiting: bool,
+    /// This node has asked it to exit, and asks once.
+    asked_to_exit: bool,
     /// Its creator has been told of its end, although its process is not settled yet.
     told: bool,
     /// Steps that reached it; they go with it.
@@ -171,6 +173,7 @@ impl Actors {
             connected: false,
             disconnected: watch::Sender::new(false),
             exiting: false,
+            asked_to_exit: false,
             told: false,
             steps: HashSet::new(),
         };
@@ -225,6 +228,12 @@ impl Actors {
             table.names.retain(|_, named| *named != id);
         }
         is_free
+    }
+
+    fn first_asked_to_exit(&self, id: ActorId) -> bool {
+        let mut table = self.table();
+        let actor = table.actors.get_mut(&id);
+        actor.is_some_and(|actor| !std::mem::replace(&mut actor.asked_to_exit, true))
     }
 
     pub(crate) fn disconnected(&self, id: ActorId) {
@@ -488,8 +497,10 @@ impl Node {
         let Some(mut stage) = self.actors.stage(actor) else {
             return;
         };
-        let request = SystemMessage::ActorExitRequest { recursive: true };
-        self.router.send_system(actor, request);
+        if self.actors.first_asked_to_exit(actor) {
+            let request = SystemMessage::ActorExitRequest { recursive: true };
+            self.router.send_system(actor, request);
+        }
         // One that failed to start is in the table until its process has ended, which closes this.
         let ended = |stage: &Stage| *stage == Stage::Ended;
         if tokio::time::timeout(grace, stage.wait_for(ended))

@@ -11,6 +11,7 @@ use super::ids::Target;
 use super::outbox::FrameBytes;
 use super::party::{CreditState, Meta};
 use super::{Core, PartyId};
+use crate::router::config::Serials;
 
 impl Core {
     /// The message cannot be delivered.
@@ -21,7 +22,9 @@ impl Core {
             Some(Ok(header)) => header.sender,
             _ => ActorId::NONE,
         };
-        self.count_dead(sender, meta.target, bytes.payload().len() as u64, reason);
+        if !is_notice(sender, meta.flags) {
+            self.count_dead(sender, meta.target, bytes.payload().len() as u64, reason);
+        }
         if meta.flags.contains(Flags::ASK)
             && let Some(asker) = meta.from
         {
@@ -118,6 +121,7 @@ impl Core {
     ) {
         self.stats.messages += 1;
         let reason = match self.find(target) {
+            Err(_) if flags.contains(Flags::SYSTEM) => return,
             Ok(to) => {
                 let made = self.node_message(to, flags, kind, TraceId::default());
                 if let Some((meta, header)) = made {
@@ -172,4 +176,11 @@ impl Core {
         };
         Some((meta, header))
     }
+}
+
+/// What a node itself tells a party of a child, a name or the end that is asked of it. Who has
+/// gone needs it no more: nothing that an actor sent is lost with it.
+fn is_notice(sender: ActorId, flags: Flags) -> bool {
+    flags.contains(Flags::SYSTEM)
+        && sender == ActorId::allot(sender.incarnation(), Serials::NODE)
 }

@@ -1,6 +1,6 @@
 //! Tests of the machine, without sockets or clocks.
 
-use protocol::control::{AskOutcome, Notice};
+use protocol::control::{AskOutcome, Notice, SystemMessage};
 use protocol::{ActorId, Flags, FrameKind, PayloadKind, RoleId};
 
 use super::Event;
@@ -334,6 +334,25 @@ fn a_parent_hears_of_its_childs_end_once() {
     );
     world.end(parent);
     assert_eq!(world.core.stats().dead_letters, 0);
+}
+
+#[test]
+fn what_the_node_asks_of_an_actor_that_has_gone_is_no_dead_letter() {
+    let mut world = World::new(small());
+    let (one, two) = (world.actor(), world.actor());
+    let target = world.address(one);
+    let exit = || Event::System {
+        target,
+        message: SystemMessage::ActorExitRequest { recursive: true },
+    };
+    world.event(exit());
+    world.event(exit());
+    world.send(two, Target::Actor(target), TOLD, 5);
+    world.end(one);
+    world.event(exit());
+    let (total, letters) = world.core.dead_letters();
+    assert_eq!(total, 1, "{letters:?}");
+    assert_eq!(letters[0].sender, world.address(two));
 }
 
 #[test]
