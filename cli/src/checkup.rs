@@ -1,4 +1,4 @@
-//! The looks of `doctor`: settings, directory, keys, Python, port, disk, clock.
+//! The looks of `doctor`: settings, directory, keys, Python, port, address, disk, clock.
 //!
 //! Each look stands alone and changes nothing. Not here: how findings are shown
 //! (`commands::doctor`).
@@ -98,6 +98,7 @@ pub(crate) fn all(context: &Context) -> Vec<Finding> {
     findings.push(keys(context));
     findings.extend(python(context, &settings));
     findings.push(port(context, &settings));
+    findings.push(address(&settings));
     findings.push(buffers());
     findings.push(disk(context.directory.path()));
     findings.push(clock(context.directory.path()));
@@ -244,6 +245,21 @@ fn port(context: &Context, settings: &Settings) -> Finding {
             format!("`ss -ulpn sport = :{port}` shows who has it; `adminport.cfg` names another"),
         ),
     }
+}
+
+fn address(settings: &Settings) -> Finding {
+    let what = "address";
+    let (address, misleads) = node::advertised(settings);
+    // Leaders that are listed may be of this host, as in a trial by three directories.
+    if misleads && settings.convention_leaders.is_empty() {
+        return Finding::warning(
+            what,
+            format!("no route leads out of this host, so other hosts would be told {address}"),
+            "write this host's name or address to `advertise.cfg`; for nodes of this host alone, \
+             127.0.0.1 to `listen.cfg`",
+        );
+    }
+    Finding::well(what, format!("others reach this node at {address}"))
 }
 
 fn buffers() -> Finding {

@@ -33,6 +33,10 @@ fn doctor_looks_at_all_that_a_node_needs() {
     host.done("start");
     let (_health, text) = finding(&host.json("doctor"), "port");
     assert!(text.contains("the node runs"), "{text}");
+    host.write("dir/advertise.cfg", "a.example");
+    let (health, text) = finding(&host.json("doctor"), "address");
+    assert_eq!(health, "ok", "{text}");
+    assert!(text.contains("at a.example:"), "{text}");
 }
 
 #[test]

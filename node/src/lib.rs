@@ -9,4 +9,5 @@ pub mod hosting;
 pub mod router;
 pub mod store;
 
+pub use cluster::reachable::advertised;
 pub use cluster::recover::{RecoverError, Recovery, recover};

@@ -30,6 +30,19 @@ pub(super) fn address(settings: &Settings, listen: Option<IpAddr>, port: u16) ->
     SocketAddr::new(ip, port).to_string()
 }
 
+/// `host:port` under which a node with these settings would be reached, and whether that is this
+/// host's loopback though the node listens on all its addresses: no route leads out of the host
+/// now, and the others would be told an address that is their own.
+pub fn advertised(settings: &Settings) -> (String, bool) {
+    let address = address(settings, settings.listen, settings.admin_port);
+    let everywhere = settings.listen.is_none_or(|ip| ip.is_unspecified());
+    let is_loopback = |at: SocketAddr| at.ip().is_loopback();
+    let misleads = settings.advertise.is_none()
+        && everywhere
+        && address.parse().is_ok_and(is_loopback);
+    (address, misleads)
+}
+
 /// An address of `convleader.cfg` as it is dialled.
 pub(super) fn dialled(listed: &LeaderAddress) -> String {
     let port = listed.port.unwrap_or(ADMIN_PORT);
