@@ -267,6 +267,7 @@ impl Agent {
             mutual: Mutual::default(),
             for_leader: Warnings::new(log),
             tasks,
+            answering: TaskTracker::new(),
             patience,
             stop: CancellationToken::new(),
             shutdown: CancellationToken::new(),
@@ -360,6 +361,9 @@ impl Agent {
         }
         node.hosting.shutdown(Duration::from_secs(1)).await;
         self.hosting_stopped.cancel();
+        // One of them may have asked for this stop, and is not through with its answer.
+        node.answering.close();
+        let _in_vain = tokio::time::timeout(ANSWERS_GRACE, node.answering.wait()).await;
         node.router.close().await;
         node.membership.close().await;
         node.replica.let_go();
@@ -452,6 +456,9 @@ const EXIT_GRACE: Duration = Duration::from_secs(5);
 
 /// Time for the leader to hear that this node stops.
 const STOPPED_LIMIT: Duration = Duration::from_secs(3);
+
+/// Time for the last answers to be given.
+const ANSWERS_GRACE: Duration = Duration::from_secs(1);
 
 /// Time for the last tasks to end.
 const TASKS_GRACE: Duration = Duration::from_secs(5);

@@ -48,6 +48,8 @@ pub(crate) struct Node {
     /// What the leader's log is to have as well.
     pub(crate) for_leader: Warnings,
     pub(crate) tasks: TaskTracker,
+    /// Requests that are being answered: whoever asked hears how it ended before the node ends.
+    pub(crate) answering: TaskTracker,
     pub(crate) patience: Patience,
     /// It was asked to stop: what it owes the convention comes first, others are answered still.
     pub(crate) stop: CancellationToken,

@@ -37,9 +37,8 @@ pub fn advertised(settings: &Settings) -> (String, bool) {
     let address = address(settings, settings.listen, settings.admin_port);
     let everywhere = settings.listen.is_none_or(|ip| ip.is_unspecified());
     let is_loopback = |at: SocketAddr| at.ip().is_loopback();
-    let misleads = settings.advertise.is_none()
-        && everywhere
-        && address.parse().is_ok_and(is_loopback);
+    let misleads =
+        settings.advertise.is_none() && everywhere && address.parse().is_ok_and(is_loopback);
     (address, misleads)
 }
 

@@ -139,7 +139,9 @@ impl RegistryHandle {
             return false;
         }
         *held = Some(Arc::clone(&consensus));
-        self.offline.send_replace(false);
+        let followed = self.followed_mut();
+        self.back();
+        drop(followed);
         self.applied.send_replace(index);
         drop(held);
         self.parts.send_modify(|parts| *parts += 1);
@@ -190,8 +192,15 @@ impl RegistryHandle {
             return Ok(());
         }
         self.is_step_ahead(&state, index)?;
-        self.replace(state, index);
+        let mut followed = self.followed_mut();
+        *followed = Followed {
+            registry: Registry::from_state(state),
+            index,
+        };
+        // With the same grip: what is proposed from here on is the convention's to decide.
         self.back();
+        drop(followed);
+        self.applied.send_replace(index);
         Ok(())
     }
 
@@ -217,7 +226,9 @@ impl RegistryHandle {
         let Some(consensus) = self.consensus().filter(|_| self.is_offline()) else {
             return;
         };
+        let followed = self.followed_mut();
         self.back();
+        drop(followed);
         self.applied.send_replace(*consensus.applied().borrow());
     }
 
@@ -242,30 +253,39 @@ impl RegistryHandle {
     /// The index stays what it was: what is done offline counts for nobody, and no lease is given
     /// for roles that came of it.
     pub(super) fn go_offline(&self, change: impl FnOnce(&mut State)) {
-        let (index, mut state) = self.read_at(|index, state| (index, state.clone()));
+        let consensus = self.consensus();
+        let mut followed = self.followed_mut();
+        let (index, mut state) = match &consensus {
+            Some(consensus) => consensus.read_at(|index, state| (index, state.clone())),
+            None => (followed.index, followed.registry.state().clone()),
+        };
         change(&mut state);
-        self.replace(state, index);
+        *followed = Followed {
+            registry: Registry::from_state(state),
+            index,
+        };
         self.offline.send_replace(true);
+        drop(followed);
+        self.applied.send_replace(index);
     }
 
-    fn apply_offline(&self, command: &Command) -> (u64, Outcome) {
-        let mut followed = self
-            .followed
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Applies a command to this node's own copy, if the node is on its own; looked at with the
+    /// copy in hand, for the convention may come back at any moment.
+    pub(super) fn apply_offline(&self, command: &Command) -> Option<(u64, Outcome)> {
+        let mut followed = self.followed_mut();
+        if !self.is_offline() {
+            return None;
+        }
         let outcome = followed.registry.apply(command);
         let index = followed.index;
         drop(followed);
         self.applied.send_replace(index);
-        (index, outcome)
+        Some((index, outcome))
     }
 
     /// A follower takes a snapshot over.
     fn replace(&self, state: State, index: u64) {
-        let mut followed = self
-            .followed
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.followed_mut();
         *followed = Followed {
             registry: Registry::from_state(state),
             index,
@@ -284,10 +304,7 @@ impl RegistryHandle {
         if part.is_some() {
             return true;
         }
-        let mut followed = self
-            .followed
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self.followed_mut();
         for (index, commands) in entries {
             if *index <= followed.index {
                 continue;
@@ -408,8 +425,8 @@ impl RegistryHandle {
     ) -> Result<(u64, Outcome), ProposeFailure> {
         let until = tokio::time::Instant::now() + PROPOSE_LIMIT;
         loop {
-            if self.is_offline() {
-                return Ok(self.apply_offline(&command));
+            if let Some(done) = self.apply_offline(&command) {
+                return Ok(done);
             }
             if let Some(consensus) = self.consensus().filter(|consensus| consensus.is_leader()) {
                 let done = Replica::propose(&*consensus, command.clone()).await;
@@ -447,8 +464,13 @@ impl RegistryHandle {
         let within = until.saturating_duration_since(tokio::time::Instant::now());
         match peers.ask_leader(&request, within).await {
             Ok(PeerResponse::Proposed { index, outcome }) => {
-                let mut applied = self.applied();
-                let reached = applied.wait_for(|applied| *applied >= index);
+                let (mut applied, mut removed) = (self.applied(), self.removed());
+                let reached = async {
+                    tokio::select! {
+                        _there = applied.wait_for(|applied| *applied >= index) => {}
+                        _never = removed.wait_for(Option::is_some) => {}
+                    }
+                };
                 // What the leader did may be read here, unless the stream is cut just now.
                 let _cut = tokio::time::timeout(READ_OWN_LIMIT, reached).await;
                 Ok((index, outcome))
@@ -511,6 +533,11 @@ impl RegistryHandle {
         *held = consensus;
         drop(held);
         self.parts.send_modify(|parts| *parts += 1);
+    }
+
+    fn followed_mut(&self) -> std::sync::RwLockWriteGuard<'_, Followed> {
+        let followed = self.followed.write();
+        followed.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn followed(&self) -> std::sync::RwLockReadGuard<'_, Followed> {

@@ -22,11 +22,11 @@ pub(super) struct Rumours {
 }
 
 impl Rumours {
-    /// How many say so by now.
-    fn add(&self, by: NodeId, text: &str) -> usize {
+    /// How many say so by now, and whether this one had not said so before.
+    fn add(&self, by: NodeId, text: &str) -> (usize, bool) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(by, text.to_owned());
-        told.len()
+        let is_new = told.insert(by, text.to_owned()).is_none();
+        (told.len(), is_new)
     }
 
     /// Somebody was called the leader and did not prove it.
@@ -78,7 +78,7 @@ impl Peers {
         if leads || self.vouched().names(by) || self.votes(by) {
             return self.registry().note_removed(text);
         }
-        let said = self.rumours().add(by, text);
+        let (said, is_new) = self.rumours().add(by, text);
         let others = self.registry().read(|state| {
             let members = state.members.keys();
             members.filter(|member| **member != self.me()).count()
@@ -87,7 +87,9 @@ impl Peers {
         if said >= others.min(WITNESSES) {
             return self.registry().note_removed(text);
         }
-        tracing::warn!(%by, text, "a member alone says that this node was removed");
+        if is_new {
+            tracing::warn!(%by, text, "a member alone says that this node was removed");
+        }
     }
 
     fn votes(&self, node: NodeId) -> bool {

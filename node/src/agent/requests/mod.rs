@@ -55,7 +55,7 @@ pub(super) fn begin(node: &Arc<Node>, asked: Asked) {
         }
         Some(Begun::Spreading(spreading)) => {
             let shutdown = node.shutdown.clone();
-            node.tasks.spawn(async move {
+            node.answering.spawn(async move {
                 let _stopped = shutdown.run_until_cancelled(spreading).await;
                 respond.respond(application::done());
             });
@@ -67,7 +67,7 @@ pub(super) fn begin(node: &Arc<Node>, asked: Asked) {
     let birth = create::announce(node, &from, &request);
     let sought = create::announce_director(node, &request);
     let node = Arc::clone(node);
-    let tracker = node.tasks.clone();
+    let tracker = node.answering.clone();
     tracker.spawn(async move {
         let answering = async {
             if let Some(sought) = sought

@@ -1,5 +1,6 @@
 //! Conventions of several nodes in one process, on loopback.
 
+mod alone;
 pub(crate) mod host;
 mod intruder;
 mod joining;
