@@ -213,6 +213,20 @@ async fn actors_of_an_unloaded_source_go_on_and_its_files_go_with_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_unloaded_and_loaded_again_at_once_runs() {
+    let host = with_watchful(Patience::default()).await;
+    for _ in 0..10 {
+        let hash = load_source(&host, &extra().package(), "extra.tls").await;
+        let actor = create(&host, "foo.main.Foo", hash).await.unwrap();
+        host.client().await.tell(actor, "'die'").await.unwrap();
+        until(async || host.ask_to(actor, "'version'").await.is_err()).await;
+        // Nothing runs of it: its files go, while the same bytes come again.
+        unload(&host, hash).await;
+    }
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn actors_are_told_of_all_sources() {
     let host = with_watchful(Patience::default()).await;
     host.ask("('watch', True)").await.unwrap();

@@ -143,6 +143,7 @@ impl Node {
         let (Ok(Standing::Valid(content)) | Ok(Standing::Unloaded(content))) = reached else {
             return Err(no_source());
         };
+        let _stay = self.applications.files_of(hash).read_owned().await;
         let make = async || self.unpack(hash, Arc::clone(&content)).await;
         let setup = content.ready.get_or_try_init(make).await?;
         self.hosting.set_up(setup.clone()).await;
@@ -204,13 +205,19 @@ impl Node {
 
     /// Removes the code of an unloaded source once its last actor has ended.
     async fn clear_application(&self, hash: SourceHash) {
-        while let Some(actor) = self.actors.of_source(hash).first() {
-            if let Some(mut stage) = self.actors.stage(*actor) {
-                // An error means that it has left the table.
-                let _gone = stage.wait_for(|stage| *stage == Stage::Ended).await;
+        let _turn = loop {
+            while let Some(actor) = self.actors.of_source(hash).first() {
+                if let Some(mut stage) = self.actors.stage(*actor) {
+                    // An error means that it has left the table.
+                    let _gone = stage.wait_for(|stage| *stage == Stage::Ended).await;
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
-        }
+            let turn = self.applications.files_of(hash).write_owned().await;
+            if self.actors.of_source(hash).is_empty() {
+                break turn;
+            }
+        };
         if !self.applications.forget(hash) {
             return;
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use package::Verified;
 use protocol::{ActorId, NodeId, SourceHash};
-use tokio::sync::{OnceCell, oneshot, watch};
+use tokio::sync::{OnceCell, RwLock, oneshot, watch};
 
 use super::authority::Verdict;
 use super::members::Others;
@@ -33,6 +33,7 @@ pub(super) struct Table {
     /// Who is told of the other members, and what of them.
     pub(super) member_watchers: BTreeSet<ActorId>,
     pub(super) told_members: Others,
+    files: HashMap<SourceHash, Arc<RwLock<()>>>,
     n_loads: u64,
 }
 
@@ -104,6 +105,15 @@ impl Applications {
         };
         applications.remove_files();
         applications
+    }
+
+    /// The right to make the files of a source (shared) or to remove them: the same bytes may be
+    /// loaded again at any moment.
+    pub(super) fn files_of(&self, hash: SourceHash) -> Arc<RwLock<()>> {
+        let mut table = self.table();
+        let in_use = |files: &Arc<RwLock<()>>| Arc::strong_count(files) > 1;
+        table.files.retain(|_, files| in_use(files));
+        Arc::clone(table.files.entry(hash).or_default())
     }
 
     /// Removes all that was unpacked.
