@@ -192,7 +192,10 @@ impl<R: AsyncRuntime> Consensus<R> {
         while !other(changes.borrow_and_update().current_leader) {
             changes.changed().await.map_err(|_stopped| NOBODY)?;
         }
-        Ok(())
+        // Who asks this node next is not to be told that it still leads.
+        let mut standing = self.standing();
+        let over = standing.wait_for(|standing| !standing.leads).await;
+        over.map(drop).map_err(|_stopped| NOBODY)
     }
 
     async fn change<F>(&self, write: F) -> Result<Index, ChangeError>
