@@ -12,7 +12,7 @@ use convention::{Registry, difference, is_each, next_moment, placed, role_standi
 use proptest::prelude::*;
 use protocol::definition::{self, ActorDefinition, AutoUnload};
 use protocol::registry::{
-    AUDIT_KEPT, Command, HISTORY_KEPT, KeyDigest, MemberCommand, Outcome, Placement,
+    AUDIT_KEPT, Change, Command, HISTORY_KEPT, KeyDigest, MemberCommand, Outcome, Placement,
     REGISTRY_VERSION, Replacement, RolloutKind, RolloutStep, SlotState, SourceState, State,
 };
 use protocol::{
@@ -101,11 +101,21 @@ impl Author {
                 },
                 stamp,
             },
-            12 => Command::Operate {
-                slot,
-                stop: third.is_multiple_of(2),
-                stamp,
-            },
+            12 => {
+                let stop = third.is_multiple_of(2);
+                self.ordered(first, Change::Operate { slot, stop }, stamp)
+            }
+            16 => {
+                let until = Stamp(stamp.0 + 60_000);
+                self.ordered(first, Change::Rest { slot, actor, until }, stamp)
+            }
+            17 => {
+                let member = match self.member(state, draft, node, stamp) {
+                    Command::Member(command) => command,
+                    other => return other,
+                };
+                self.ordered(first, Change::Member(member), stamp)
+            }
             13 => Command::Displace {
                 slot,
                 actor,
@@ -115,6 +125,15 @@ impl Author {
             14 => self.started(node, second, stamp),
             15 => Command::MemberStopped { node, stamp },
             _ => self.member(state, draft, node, stamp),
+        }
+    }
+
+    fn ordered(&mut self, which: u8, change: Change, stamp: Stamp) -> Command {
+        Command::Ordered {
+            request: self.request(which),
+            told: vec!["it is done".to_owned()],
+            change,
+            stamp,
         }
     }
 
@@ -402,6 +421,17 @@ fn check_step(before: &State, after: &State, command: &Command, outcome: &Outcom
         kept.roll.last_audit = before.roll.last_audit;
         kept.requests.clone_from(&before.requests);
         assert_eq!(kept, *before, "{command:?}");
+    }
+    if let Command::Ordered { request, .. } = command
+        && before.requests.contains_key(request)
+        && after.requests.contains_key(request)
+    {
+        // Done before: it is answered as then, and nothing is done again.
+        let known = &before.requests[request];
+        let again = known.outcome == *outcome && after.requests[request] == *known;
+        let mut kept = after.clone();
+        kept.requests.clone_from(&before.requests);
+        assert!(again && kept == *before, "{command:?}");
     }
     for (id, slot) in &after.slots {
         // A running actor was constructed under the address it has.

@@ -115,6 +115,7 @@ async fn convention(members: u32) -> Vec<Member> {
         uses: members,
         ttl_s: 600,
         by: "a test".to_owned(),
+        drawn: None,
     };
     let invited = founder.host.request(Request::Cluster(invite)).await;
     let Ok(Response::Cluster(ClusterResponse::Invited { token, .. })) = invited else {

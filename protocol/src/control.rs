@@ -8,8 +8,9 @@ mod application;
 pub use application::{ActorDelivery, ApplicationRequest};
 mod cluster;
 pub use cluster::{
-    Candidate, ClusterRequest, ClusterResponse, ConventionStatus, Explanation, Lies, ListedEvent,
-    ListedMember, ListedToken, MemberDirectory, MemberProgress, OfferedGroup, Reach, WaitingJoiner,
+    Candidate, ClusterRequest, ClusterResponse, ConventionStatus, DrawnToken, Explanation, Lies,
+    ListedEvent, ListedMember, ListedToken, MemberDirectory, MemberProgress, OfferedGroup, Reach,
+    WaitingJoiner,
 };
 
 mod system;

@@ -144,6 +144,19 @@ bytes_id! {
     ConventionId, 16, "convention id", "32 hexadecimal digits"
 }
 
+impl RequestId {
+    /// The id of a step of an order of several: the same one whoever carries the order out.
+    ///
+    /// # Format
+    /// The first 16 bytes of SHA-256 over the order's id and the number of the step.
+    #[must_use]
+    pub fn step(self, number: u8) -> Self {
+        let digest = Sha256::new().chain_update(self.0).chain_update([number]);
+        let digest: [u8; 32] = digest.finalize().into();
+        Self(digest.first_chunk().copied().unwrap_or_default())
+    }
+}
+
 impl ActorId {
     /// The address of nobody: the zero id.
     pub const NONE: Self = Self([0; 16]);

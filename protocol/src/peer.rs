@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{ActorFailure, Origin, PreparedClass};
 use crate::definition::{GroupDefinition, OnLostLease};
-use crate::id::{ActorId, Incarnation, NodeId, RolloutId, SlotId, SourceHash};
+use crate::id::{ActorId, Incarnation, NodeId, RequestId, RolloutId, SlotId, SourceHash};
 use crate::registry::{Command, KeyDigest, Outcome, State};
 use crate::wire::{JoinRequest, JoinResponse, RenewRequest, RenewResponse, Shape};
 
@@ -20,6 +20,8 @@ pub enum PeerRequest {
     Leader,
     /// To the leader: what an operator or client asked of the sender.
     Order {
+        /// Idempotency id, made by the node that took it: what was done under it is not done again.
+        id: RequestId,
         /// JSON of a `control::Request`.
         request: Vec<u8>,
         /// Package that was uploaded with it; the sender holds and trusts it.

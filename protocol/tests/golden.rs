@@ -12,7 +12,10 @@ use std::path::PathBuf;
 use protocol::control::{ActorFailure, ConnectionRole, FailureCode};
 use protocol::control::{ClientEnvironment, Hello, Notice, Origin, Request, Response, WorkerSpec};
 use protocol::definition::{ActorDefinition, AutoUnload};
-use protocol::registry::{Command, FEATURE_LEVEL, Group, Placement, REGISTRY_VERSION, State};
+use protocol::registry::{
+    Change, Command, FEATURE_LEVEL, Group, MemberCommand, Outcome, Placement, REGISTRY_VERSION,
+    Recorded, State,
+};
 use protocol::{
     ActorId, ConventionId, GroupDefinition, Incarnation, NodeId, RequestId, SourceHash, Stamp,
 };
@@ -138,6 +141,18 @@ fn commands_and_state_of_the_registry_are_fixed() {
         stamp: Stamp(1_700_000_000_000),
     };
     stored("command-found.hex", &found);
+    let ordered = Command::Ordered {
+        request: RequestId([8; 16]).step(1),
+        told: vec!["`b` takes actors again".to_owned()],
+        change: Change::Member(MemberCommand::Drain {
+            node: NodeId(2),
+            on: false,
+            by: "ann".to_owned(),
+            stamp: Stamp(3),
+        }),
+        stamp: Stamp(3),
+    };
+    stored("command-ordered.hex", &ordered);
     let load = Command::Load {
         request: RequestId([9; 16]),
         hash: SourceHash([7; 32]),
@@ -159,10 +174,16 @@ fn commands_and_state_of_the_registry_are_fixed() {
         active: Some(SourceHash([7; 32])),
         ..Group::default()
     };
+    let recorded = Recorded {
+        stamp: Stamp(3),
+        outcome: Outcome::Done,
+        told: vec!["`b` takes actors again".to_owned()],
+    };
     let state = State {
         feature_level: FEATURE_LEVEL,
         convention: Some(ConventionId([1; 16])),
         groups: BTreeMap::from([("foo".to_owned(), group)]),
+        requests: BTreeMap::from([(RequestId([8; 16]), recorded)]),
         last_number: 4,
         ..State::default()
     };

@@ -6,7 +6,7 @@
 //! Not here: the shapes (`protocol::registry`), who proposes what and when (`crate::work`).
 
 use protocol::registry::{
-    Command, Group, HISTORY_KEPT, HistoryEntry, Outcome, Recorded, Refusal, Rollout, State,
+    Change, Command, Group, HISTORY_KEPT, HistoryEntry, Outcome, Recorded, Refusal, Rollout, State,
 };
 use protocol::{RequestId, RolloutId, SlotId, SourceHash, Stamp};
 
@@ -55,7 +55,7 @@ impl Registry {
 
     /// Applies one committed command and says what it did.
     pub fn apply(&mut self, command: &Command) -> Outcome {
-        let Some((request, stamp)) = command_request(command) else {
+        let Some((request, told, stamp)) = command_request(command) else {
             return self.dispatch(command);
         };
         if self.state.requests.len() > REQUESTS_KEPT_MIN {
@@ -73,6 +73,7 @@ impl Registry {
                 Recorded {
                     stamp,
                     outcome: outcome.clone(),
+                    told: told.to_vec(),
                 },
             );
         }
@@ -153,7 +154,15 @@ impl Registry {
                 reason,
                 stamp,
             } => self.displace(*slot, *actor, reason, *stamp),
-            Command::Operate { slot, stop, stamp } => self.operate(*slot, *stop, *stamp),
+            Command::Ordered { change, stamp, .. } => self.change(change, *stamp),
+        }
+    }
+
+    fn change(&mut self, change: &Change, stamp: Stamp) -> Outcome {
+        match change {
+            Change::Member(command) => self.member(command),
+            Change::Operate { slot, stop } => self.operate(*slot, *stop, stamp),
+            Change::Rest { slot, actor, until } => self.ended(*slot, *actor, RESTARTED, *until),
         }
     }
 
@@ -250,12 +259,21 @@ fn event_of(what: &str) -> &str {
     }
 }
 
-/// The idempotency id and stamp of a command that has one.
-fn command_request(command: &Command) -> Option<(RequestId, Stamp)> {
+/// Why an actor ends that an operator restarts.
+const RESTARTED: &str = "a restart was asked for";
+
+/// The idempotency id of a command that has one, what it tells, and its stamp.
+fn command_request(command: &Command) -> Option<(RequestId, &[String], Stamp)> {
     match command {
         Command::Load { request, stamp, .. }
         | Command::Leave { request, stamp, .. }
-        | Command::Drain { request, stamp, .. } => Some((*request, *stamp)),
+        | Command::Drain { request, stamp, .. } => Some((*request, &[], *stamp)),
+        Command::Ordered {
+            request,
+            told,
+            stamp,
+            ..
+        } => Some((*request, told, *stamp)),
         _ => None,
     }
 }
@@ -277,6 +295,8 @@ impl From<Refused> for Outcome {
 
 #[cfg(test)]
 mod tests {
+    use protocol::registry::MemberCommand;
+
     use super::*;
 
     /// An order whose outcome is `Stale`, which is remembered as any other.
@@ -302,6 +322,7 @@ mod tests {
         let recorded = |stamp| Recorded {
             stamp: Stamp(stamp),
             outcome: outcome.clone(),
+            told: Vec::new(),
         };
         let request = |number: u64| RequestId(u128::from(number).to_be_bytes());
         registry.state.requests.insert(request(1), recorded(1_000));
@@ -316,5 +337,68 @@ mod tests {
         }
         assert_ne!(registry.apply(&order(1, later)), outcome);
         assert!(registry.state.requests.is_empty());
+    }
+
+    fn voters(request: RequestId, wanted: u8, stamp: u64) -> Command {
+        let stamp = Stamp(stamp);
+        let by = "ann".to_owned();
+        Command::Ordered {
+            request,
+            told: vec![format!("{wanted} at {}", stamp.0)],
+            change: Change::Member(MemberCommand::Voters { wanted, by, stamp }),
+            stamp,
+        }
+    }
+
+    #[test]
+    fn an_order_given_twice_is_done_once_and_tells_the_same() {
+        let mut registry = Registry::new();
+        let (one, another) = (RequestId([1; 16]), RequestId([2; 16]));
+        assert_eq!(registry.apply(&voters(one, 3, 10)), Outcome::Done);
+        let done = registry.clone();
+        // The next leader stamps and says it anew.
+        assert_eq!(registry.apply(&voters(one, 3, 99)), Outcome::Done);
+        assert_eq!(registry, done);
+        assert_eq!(registry.state.requests[&one].told, ["3 at 10"]);
+        assert_eq!(registry.state.roll.audit.len(), 1);
+        assert_eq!(registry.apply(&voters(another, 3, 99)), Outcome::Done);
+        assert_eq!(registry.state.roll.audit.len(), 2);
+    }
+
+    #[test]
+    fn a_refused_order_is_not_remembered_and_may_be_done_later() {
+        let mut registry = Registry::new();
+        let id = RequestId([1; 16]);
+        assert!(matches!(
+            registry.apply(&voters(id, 4, 10)),
+            Outcome::Refused(_)
+        ));
+        assert!(registry.state.requests.is_empty());
+        assert_eq!(registry.apply(&voters(id, 5, 11)), Outcome::Done);
+        assert_eq!(registry.state.roll.voters_wanted, 5);
+    }
+
+    #[test]
+    fn an_order_is_forgotten_with_time_and_then_a_new_one() {
+        let mut registry = Registry::new();
+        let request = |number: u64| RequestId(u128::from(number).to_be_bytes());
+        for number in 0..=REQUESTS_KEPT_MIN as u64 {
+            registry.apply(&voters(request(number), 3, 10));
+        }
+        let count = registry.state.roll.audit.len();
+        registry.apply(&voters(request(0), 3, 9 + REQUEST_KEPT_MS));
+        assert_eq!(registry.state.roll.audit.len(), count, "still known");
+        registry.apply(&voters(request(0), 3, 10 + REQUEST_KEPT_MS));
+        assert_eq!(registry.state.roll.audit.len(), count + 1, "forgotten");
+        assert_eq!(registry.state.requests.len(), 1);
+    }
+
+    #[test]
+    fn the_steps_of_an_order_are_as_many_ids() {
+        let id = RequestId([1; 16]);
+        assert_eq!(id.step(1), id.step(1));
+        assert_ne!(id.step(1), id.step(2));
+        assert_ne!(id.step(1), RequestId([2; 16]).step(1));
+        assert_ne!(id.step(1), id);
     }
 }

@@ -139,10 +139,9 @@ impl Registry {
         withdrawn: &BTreeSet<SourceHash>,
     ) -> Outcome {
         let group = self.group_mut(name);
-        if history
-            .first()
-            .is_some_and(|first| group.history.contains(first))
-        {
+        // The newest: the oldest may have been dropped since.
+        let newest = history.last();
+        if newest.is_some_and(|newest| group.history.contains(newest)) {
             return Outcome::Stale;
         }
         group.history.splice(..0, history.iter().cloned());

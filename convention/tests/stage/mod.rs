@@ -11,7 +11,7 @@ use convention::registry::ranked;
 use convention::{Registry, Standing, role_standings, work};
 use protocol::definition::{self, ActorDefinition, AutoUnload};
 use protocol::registry::{
-    Command, Outcome, Placement, Replacement, RolloutKind, SlotState, SourceState, State,
+    Change, Command, Outcome, Placement, Replacement, RolloutKind, SlotState, SourceState, State,
 };
 use protocol::{
     ActorId, ConventionId, GroupDefinition, Incarnation, NodeId, RequestId, RolloutId, SlotId,
@@ -60,6 +60,15 @@ impl Stage {
         let request = RequestId([self.requests; 16]);
         if let Some(command) = members::command(verb, rest, stamp) {
             return command;
+        }
+        // `order 7 drained 2`: under an id that may be given again.
+        if let ("order", [id, verb, rest @ ..]) = (verb, rest) {
+            let request = RequestId([100 + id.parse::<u8>().unwrap(); 16]);
+            let command = members::command(verb, rest, stamp);
+            let Some(Command::Member(change)) = command else {
+                panic!("no order `{verb}`");
+            };
+            return ordered(request, Change::Member(change), stamp);
         }
         match verb {
             "found" => Command::Found {
@@ -166,11 +175,10 @@ impl Stage {
                 },
                 stamp,
             },
-            "stop" | "resume" => Command::Operate {
-                slot: self.slot(rest),
-                stop: verb == "stop",
-                stamp,
-            },
+            "stop" | "resume" => {
+                let (slot, stop) = (self.slot(rest), verb == "stop");
+                ordered(request, Change::Operate { slot, stop }, stamp)
+            }
             other => panic!("no command `{other}`"),
         }
     }
@@ -337,6 +345,16 @@ impl Stage {
             let _ = writeln!(out, "    to do: {}", due.join(", "));
         }
         out
+    }
+}
+
+fn ordered(request: RequestId, change: Change, stamp: Stamp) -> Command {
+    let told = Vec::new();
+    Command::Ordered {
+        request,
+        told,
+        change,
+        stamp,
     }
 }
 

@@ -15,8 +15,8 @@ mod troupe;
 
 use leader::reconcile::{OrderError, Replica, RoleOrder};
 use protocol::control::RoleAction;
-use protocol::registry::{Command, SlotState};
-use protocol::{RolloutId, Stamp};
+use protocol::registry::{Change, Command, SlotState};
+use protocol::{RequestId, RolloutId, Stamp};
 use stage::{Stage, hash, order, request};
 
 #[tokio::test]
@@ -82,15 +82,16 @@ async fn one_that_is_stopped_while_it_is_constructed_is_discarded() {
     stage.director.load(&order("1.0", &["a"])).await.unwrap();
     let (slot, _) = stage.slot("a");
     let stops = Box::new(move |registry: &mut convention::Registry| {
-        registry.apply(&Command::Operate {
-            slot,
-            stop: true,
+        let stop = true;
+        registry.apply(&Command::Ordered {
+            request: RequestId([7; 16]),
+            told: Vec::new(),
+            change: Change::Operate { slot, stop },
             stamp: Stamp(1_000),
         });
     });
     *stage.troupe.stood.lock().unwrap() = Some(("a", stops));
-    let action = RoleAction::Restart;
-    let restarted = stage.director.operate(RoleOrder { slot, action }).await;
+    let restarted = stage.director.operate(restart(&stage, "a")).await;
     assert!(
         matches!(restarted, Err(OrderError::Failed { .. })),
         "{restarted:?}"
@@ -110,11 +111,13 @@ async fn one_that_is_stopped_while_it_is_constructed_is_discarded() {
 async fn messages_wait_while_an_actor_is_restarted_and_not_while_it_is_stopped() {
     let stage = Stage::new();
     stage.director.load(&order("1.0", &["a"])).await.unwrap();
-    let (slot, _) = stage.slot("a");
     for (action, standing) in [(RoleAction::Restart, "Held"), (RoleAction::Stop, "Unbound")] {
         stage
             .director
-            .operate(RoleOrder { slot, action })
+            .operate(RoleOrder {
+                action,
+                ..restart(&stage, "a")
+            })
             .await
             .unwrap();
         let log = stage.troupe.log();
@@ -122,6 +125,87 @@ async fn messages_wait_while_an_actor_is_restarted_and_not_while_it_is_stopped()
         let last = ends.next_back().unwrap();
         assert!(last.contains(&format!("while [{standing}")), "{last}");
     }
+}
+
+/// A restart of the first actor of a class, as ordered by nobody before.
+fn restart(stage: &Stage, class: &str) -> RoleOrder {
+    RoleOrder {
+        request: request(),
+        slot: stage.slot(class).0,
+        action: RoleAction::Restart,
+    }
+}
+
+fn count(stage: &Stage, what: &str) -> usize {
+    let log = stage.troupe.log();
+    log.iter().filter(|line| line.starts_with(what)).count()
+}
+
+#[tokio::test]
+async fn a_restart_that_the_next_leader_is_asked_for_again_happens_once() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    let restart = restart(&stage, "a");
+    stage.director.operate(restart).await.unwrap();
+    let done = (count(&stage, "end "), count(&stage, "construct a"));
+    assert_eq!(done, (1, 2));
+    let stage = stage.next_leader();
+    stage.director.operate(restart).await.unwrap();
+    assert_eq!((count(&stage, "end "), count(&stage, "construct a")), done);
+    // Another order is another restart.
+    let request = request();
+    let another = RoleOrder { request, ..restart };
+    stage.director.operate(another).await.unwrap();
+    assert_eq!(
+        (count(&stage, "end "), count(&stage, "construct a")),
+        (2, 3)
+    );
+}
+
+#[tokio::test]
+async fn the_next_leader_ends_a_restart_that_the_last_one_has_begun() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    let restart = restart(&stage, "a");
+    let (slot, until) = (restart.slot, Stamp(u64::MAX));
+    let actor = stage.memory.read(|state| state.slots[&slot].actor);
+    // It was lost before it told the actor.
+    stage.memory.apply(&Command::Ordered {
+        request: restart.request.step(1),
+        told: Vec::new(),
+        change: Change::Rest { slot, actor, until },
+        stamp: Stamp(1_000),
+    });
+    let stage = stage.next_leader();
+    assert!(matches!(stage.slot("a").1, SlotState::Waiting { .. }));
+    stage.director.operate(restart).await.unwrap();
+    assert_eq!(
+        (count(&stage, "end "), count(&stage, "construct a")),
+        (1, 2)
+    );
+    assert_eq!(stage.slot("a").1, SlotState::Running);
+}
+
+#[tokio::test]
+async fn a_stop_asked_for_again_leaves_what_was_resumed_since() {
+    let stage = Stage::new();
+    stage.director.load(&order("1.0", &["a"])).await.unwrap();
+    let stop = RoleOrder {
+        action: RoleAction::Stop,
+        ..restart(&stage, "a")
+    };
+    stage.director.operate(stop).await.unwrap();
+    let resume = RoleOrder {
+        request: request(),
+        action: RoleAction::Resume,
+        ..stop
+    };
+    stage.director.operate(resume).await.unwrap();
+    let ended = count(&stage, "end ");
+    let stage = stage.next_leader();
+    stage.director.operate(stop).await.unwrap();
+    assert_eq!(stage.slot("a").1, SlotState::Running);
+    assert_eq!(count(&stage, "end "), ended);
 }
 
 #[tokio::test]

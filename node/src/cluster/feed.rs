@@ -134,7 +134,7 @@ fn next_of_stream(node: &Node, index: u64, first: bool) -> Option<(u64, Streamed
 }
 
 fn without_secret(command: &mut Command) {
-    if let Command::Member(MemberCommand::Issue { secret, .. }) = command {
+    if let Some(MemberCommand::Issue { secret, .. }) = command.member_mut() {
         *secret = KeyDigest::default();
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Read in this order: `membership` (what all share), `start` (taking part), `identity`, `endpoint`
 //! (the port and who passes), `peers` (asking others), `serve` (being asked), `vouching` and
-//! `removal` (whose word counts), `registry` and `standing` (what this node knows), `join`,
-//! `admission`, `session` and `sessions` with `lease` and `histories`;
+//! `removal` (whose word counts), `registry` with `proposals` and `standing` (what this node
+//! knows), `join`, `admission`, `session` and `sessions` with `lease` and `histories`;
 //! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
 //! `packages` with `distribution` and `holdings`, `lanes`, `creation`, `warnings`; `mutual` is what
 //! these keep.
@@ -20,6 +20,7 @@ pub(crate) mod serve;
 mod voter_calls;
 mod vouching;
 
+mod proposals;
 pub(crate) mod registry;
 pub(crate) mod standing;
 pub(crate) use standing::Standing;

@@ -1,6 +1,8 @@
 //! Orders that need the leader, given at any node: carried out here if it leads, else sent to
 //! whoever does, over elections, under the same idempotency id.
 //!
+//! The id is made once, where the order comes in. What a leader has done under it is in the log, so
+//! that the next one does nothing twice and answers the same: every order here may be repeated.
 //! What was refused, what did not happen and what may have happened stay apart all the way back.
 //! Not here: what an order does (`agent::requests`, `leader::reconcile`).
 
@@ -10,11 +12,10 @@ use std::time::Duration;
 use protocol::control::{ErrorCode, Request, RequestError, Response};
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::wire::{Refusal, RefusalCode};
-use protocol::{NodeId, SourceHash};
+use protocol::{NodeId, RequestId, SourceHash};
 use tokio::time::Instant;
 
-use super::operator;
-use super::peers::{PeerFault, REPLACED_GRACE};
+use super::peers::PeerFault;
 use crate::agent::node::Node;
 use crate::agent::requests;
 
@@ -38,11 +39,12 @@ pub(crate) async fn give(
     request: Request,
     package: Option<SourceHash>,
 ) -> Answer {
+    let id = id_of(&request);
     let begun = Instant::now();
     let mut looking_since = None;
     let mut unknown = false;
     loop {
-        let fault = match attempt(node, &request, package).await {
+        let fault = match attempt(node, id, &request, package).await {
             Attempt::Answered(answer) => return answer,
             Attempt::Elsewhere(reason) => {
                 let since = *looking_since.get_or_insert_with(Instant::now);
@@ -59,13 +61,13 @@ pub(crate) async fn give(
             Attempt::Unknown(reason) => {
                 looking_since = None;
                 unknown = true;
-                if !is_repeatable(&request) || begun.elapsed() >= ORDER_LIMIT {
+                if begun.elapsed() >= ORDER_LIMIT {
                     return Err(uncertain(&reason));
                 }
                 reason
             }
         };
-        tracing::info!(reason = fault, "an order is given again");
+        tracing::info!(%id, reason = fault, "an order is given again");
         let mut standing = node.membership.registry.standing();
         let _moved = tokio::time::timeout(AGAIN, standing.changed()).await;
     }
@@ -79,15 +81,31 @@ enum Attempt {
     Unknown(String),
 }
 
-async fn attempt(node: &Arc<Node>, request: &Request, package: Option<SourceHash>) -> Attempt {
+/// The order's own id, or a fresh one.
+fn id_of(order: &Request) -> RequestId {
+    match order {
+        Request::Load { request, .. }
+        | Request::Unload { request, .. }
+        | Request::Rollback { request, .. } => *request,
+        _ => RequestId(rand::random()),
+    }
+}
+
+async fn attempt(
+    node: &Arc<Node>,
+    id: RequestId,
+    request: &Request,
+    package: Option<SourceHash>,
+) -> Attempt {
     if node.membership.leads() {
-        return here(node, node.id, request.clone(), package).await;
+        return here(node, node.id, id, request.clone(), package).await;
     }
     let json = match serde_json::to_vec(request) {
         Ok(json) => json,
         Err(error) => return Attempt::Answered(Err(unreadable(&error.to_string()))),
     };
     let order = PeerRequest::Order {
+        id,
         request: json,
         package,
     };
@@ -97,17 +115,14 @@ async fn attempt(node: &Arc<Node>, request: &Request, package: Option<SourceHash
     if leader == node.id {
         return Attempt::Elsewhere("this node is about to lead".to_owned());
     }
-    // What may be asked twice is asked of the next leader at once; of all else the former one may
-    // still tell how it ended.
-    let grace = match is_repeatable(request) {
-        true => Duration::ZERO,
-        false => REPLACED_GRACE,
-    };
     let asking = node.membership.peers.ask(leader, &order, ATTEMPT);
     let answer = tokio::select! {
         biased;
         answer = asking => answer,
-        reason = node.membership.peers.replaced(leader, grace) => return Attempt::Unknown(reason),
+        // The next leader is asked at once.
+        reason = node.membership.peers.replaced(leader, Duration::ZERO) => {
+            return Attempt::Unknown(reason);
+        }
     };
     match answer {
         Ok(PeerResponse::Control { response }) => Attempt::Answered(read(&response)),
@@ -129,6 +144,7 @@ async fn attempt(node: &Arc<Node>, request: &Request, package: Option<SourceHash
 async fn here(
     node: &Arc<Node>,
     origin: NodeId,
+    id: RequestId,
     request: Request,
     package: Option<SourceHash>,
 ) -> Attempt {
@@ -139,7 +155,7 @@ async fn here(
     };
     let answer = tokio::select! {
         biased;
-        answer = requests::as_leader(node, origin, request, package) => answer,
+        answer = requests::as_leader(node, origin, id, request, package) => answer,
         () = deposed => return Attempt::Unknown("the lead was lost meanwhile".to_owned()),
     };
     match answer {
@@ -158,6 +174,7 @@ async fn here(
 pub(crate) async fn answer(
     node: &Arc<Node>,
     from: NodeId,
+    id: RequestId,
     request: &[u8],
     package: Option<SourceHash>,
 ) -> Result<PeerResponse, Refusal> {
@@ -167,7 +184,7 @@ pub(crate) async fn answer(
         let text = "this node does not lead the convention";
         return Err(Refusal::new(RefusalCode::NotLeader, text));
     }
-    match here(node, from, request, package).await {
+    match here(node, from, id, request, package).await {
         Attempt::Answered(answer) => told(answer),
         Attempt::Elsewhere(reason) => Err(Refusal::new(RefusalCode::NotLeader, reason)),
         Attempt::Unknown(reason) => Err(Refusal::new(RefusalCode::Unknown, reason)),
@@ -223,15 +240,6 @@ fn read(response: &[u8]) -> Answer {
         Ok(Response::Failed(error)) => Err(error),
         Ok(response) => Ok(response),
         Err(error) => Err(unreadable(&error.to_string())),
-    }
-}
-
-/// Whether giving the order twice is giving it once: it has an idempotency id, or changes nothing.
-fn is_repeatable(request: &Request) -> bool {
-    match request {
-        Request::Load { .. } | Request::Unload { .. } | Request::Rollback { .. } => true,
-        Request::Cluster(cluster) => operator::only_looks(cluster),
-        _ => false,
     }
 }
 

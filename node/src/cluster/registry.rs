@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::peers::{PeerFault, Peers, WeakPeers};
+use super::proposals;
 use super::standing::Standing;
 
 /// The registry of this node, and the right to propose.
@@ -424,27 +425,35 @@ impl RegistryHandle {
         command: Command,
     ) -> Result<(u64, Outcome), ProposeFailure> {
         let until = tokio::time::Instant::now() + PROPOSE_LIMIT;
+        let command = proposals::identified(command);
+        let mut unknown = None;
         loop {
             if let Some(done) = self.apply_offline(&command) {
                 return Ok(done);
             }
-            if let Some(consensus) = self.consensus().filter(|consensus| consensus.is_leader()) {
-                let done = Replica::propose(&*consensus, command.clone()).await;
-                if consensus.is_leader() || !matches!(done, Err(ProposeFailure::Unavailable { .. }))
+            let leading = self.consensus().filter(|consensus| consensus.is_leader());
+            let done = match &leading {
+                Some(consensus) => Replica::propose(&**consensus, command.clone()).await,
+                None => self.forward(&command, until).await,
+            };
+            let leads = leading.is_some_and(|consensus| consensus.is_leader());
+            let reason = match done {
+                Err(ProposeFailure::Unavailable { reason }) if !leads => reason,
+                Err(ProposeFailure::Unknown { reason })
+                    if !leads && proposals::is_repeatable(&command) =>
                 {
-                    return done;
-                }
-            }
-            match self.forward(&command, until).await {
-                Err(ProposeFailure::Unavailable { reason }) => {
-                    let now = tokio::time::Instant::now();
-                    if now + RETRY >= until {
-                        return Err(ProposeFailure::Unavailable { reason });
-                    }
-                    tokio::time::sleep(RETRY).await;
+                    unknown.get_or_insert(reason).clone()
                 }
                 done => return done,
+            };
+            let is_member = self.removed.borrow().is_none();
+            if !is_member || tokio::time::Instant::now() + RETRY >= until {
+                return Err(match unknown {
+                    Some(reason) => ProposeFailure::Unknown { reason },
+                    None => ProposeFailure::Unavailable { reason },
+                });
             }
+            tokio::time::sleep(RETRY).await;
         }
     }
 

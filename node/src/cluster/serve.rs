@@ -9,7 +9,7 @@ use std::time::Duration;
 use leader::reconcile::{ProposeFailure, Replica};
 use protocol::NodeId;
 use protocol::peer::{LinkKind, PeerRequest, PeerResponse};
-use protocol::registry::{Command, MemberCommand, State};
+use protocol::registry::{Change, Command, MemberCommand, State};
 use protocol::wire::{Refusal, RefusalCode};
 use tokio::time::timeout;
 use transport::Connection;
@@ -111,9 +111,11 @@ pub(crate) async fn answer(
             let admitted = admission::admit(node, &request, &at).await;
             admitted.map(PeerResponse::Joined)
         }
-        PeerRequest::Order { request, package } => {
-            orders::answer(node, from, &request, package).await
-        }
+        PeerRequest::Order {
+            id,
+            request,
+            package,
+        } => orders::answer(node, from, id, &request, package).await,
         PeerRequest::Control { request } => orders::control(node, &request).await,
         PeerRequest::Step { term, step } => {
             leads_this_node(node, from)?;
@@ -231,35 +233,48 @@ fn allowed(state: &State, from: NodeId, mut command: Command) -> Option<Command>
             *at = stamp();
             state.slots.get(slot).is_some_and(|slot| slot.node == from)
         }
-        Command::Member(
-            MemberCommand::Describe {
-                node, stamp: at, ..
-            }
-            | MemberCommand::Vote {
-                node,
-                on: false,
-                stamp: at,
-                ..
-            }
-            | MemberCommand::Remove {
-                node,
-                left: true,
-                stamp: at,
-                ..
-            },
-        ) => {
+        Command::Member(command) => is_own(state, from, command),
+        Command::Ordered {
+            change: Change::Member(command),
+            stamp: at,
+            ..
+        } => {
+            *at = stamp();
+            is_own(state, from, command)
+        }
+        _ => false,
+    };
+    own.then_some(command)
+}
+
+fn is_own(state: &State, from: NodeId, command: &mut MemberCommand) -> bool {
+    match command {
+        MemberCommand::Describe {
+            node, stamp: at, ..
+        }
+        | MemberCommand::Vote {
+            node,
+            on: false,
+            stamp: at,
+            ..
+        }
+        | MemberCommand::Remove {
+            node,
+            left: true,
+            stamp: at,
+            ..
+        } => {
             *at = stamp();
             *node == from
         }
-        Command::Member(MemberCommand::Note { by, stamp: at, .. }) => {
+        MemberCommand::Note { by, stamp: at, .. } => {
             *at = stamp();
             let name = state.members.get(&from).map(|member| member.name.clone());
             *by = name.unwrap_or_else(|| from.to_string());
             true
         }
         _ => false,
-    };
-    own.then_some(command)
+    }
 }
 
 /// Has `whom` dial `from`, which cannot dial it.

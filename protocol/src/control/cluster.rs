@@ -2,9 +2,12 @@
 //!
 //! Any node takes these; what only the leader can do is forwarded to it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, RequestId, SourceHash, Stamp};
+use crate::registry::{HistoryEntry, KeyDigest};
 
 /// A request about the convention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,10 @@ pub enum ClusterRequest {
         ttl_s: u64,
         /// Who asks.
         by: String,
+        /// What the node that took the order has drawn: however often the leader is asked, it is
+        /// this one. `None` from the command line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drawn: Option<DrawnToken>,
     },
     /// The join tokens that are good, and who waits for approval.
     Tokens,
@@ -132,6 +139,15 @@ pub enum ClusterRequest {
         /// Who asks.
         by: String,
     },
+    /// From a node that restores a backup: what that knows of a group besides its sources.
+    Remember {
+        /// The group.
+        group: String,
+        /// Its history, put before what has happened since.
+        history: Vec<HistoryEntry>,
+        /// Sources that a rollback had left.
+        withdrawn: BTreeSet<SourceHash>,
+    },
     /// Load everything that a backup holds into this convention.
     Restore {
         /// Absolute path of the file.
@@ -139,6 +155,15 @@ pub enum ClusterRequest {
         /// Who asks.
         by: String,
     },
+}
+
+/// A join token that is to be given out; its secret stays with the node that has drawn it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawnToken {
+    /// Its id.
+    pub id: String,
+    /// SHA-256 of its secret.
+    pub secret: KeyDigest,
 }
 
 /// The answer to a [`ClusterRequest`].
@@ -158,7 +183,7 @@ pub enum ClusterResponse {
     },
     /// The token; shown once.
     Invited {
-        /// The whole token.
+        /// The whole token; empty from the leader, which does not know it.
         token: String,
         /// Its id.
         id: String,

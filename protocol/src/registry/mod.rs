@@ -426,12 +426,14 @@ pub enum Command {
     },
     /// The membership changes.
     Member(MemberCommand),
-    /// An operator stops a slot, or lets it start again.
-    Operate {
-        /// The slot.
-        slot: SlotId,
-        /// True: stop; false: resume.
-        stop: bool,
+    /// A step of an order that was given at some node: done once for its id, whoever leads.
+    Ordered {
+        /// Idempotency id of the order, or of this step of it.
+        request: RequestId,
+        /// What the order answers with this step, a line each: so a repeat of it as well.
+        told: Vec<String>,
+        /// What changes.
+        change: Change,
         /// When.
         stamp: Stamp,
     },
@@ -448,6 +450,29 @@ pub enum Command {
     },
 }
 
+/// What a step of an order changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The membership.
+    Member(MemberCommand),
+    /// An operator stops a slot, or lets it start again.
+    Operate {
+        /// The slot.
+        slot: SlotId,
+        /// True: stop; false: resume.
+        stop: bool,
+    },
+    /// A Director actor ends for a restart, as by [`Command::Ended`].
+    Rest {
+        /// The slot.
+        slot: SlotId,
+        /// The incarnation; a stale one changes nothing.
+        actor: ActorId,
+        /// Its slot starts nothing by itself before this.
+        until: Stamp,
+    },
+}
+
 /// A request already carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
@@ -455,6 +480,23 @@ pub struct Recorded {
     pub stamp: Stamp,
     /// What came of it.
     pub outcome: Outcome,
+    /// What it answered besides, a line each.
+    pub told: Vec<String>,
+}
+
+impl Command {
+    /// What it changes in the membership, however it came.
+    #[must_use]
+    pub fn member_mut(&mut self) -> Option<&mut MemberCommand> {
+        match self {
+            Self::Member(command)
+            | Self::Ordered {
+                change: Change::Member(command),
+                ..
+            } => Some(command),
+            _ => None,
+        }
+    }
 }
 
 impl Source {

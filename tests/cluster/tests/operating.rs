@@ -95,6 +95,58 @@ fn what_a_convention_had_loaded_comes_back_in_a_fresh_one() {
 }
 
 #[test]
+fn a_restore_that_was_broken_off_goes_on_when_it_is_given_again() {
+    let scene = Scene::with(3);
+    for node in [B, C] {
+        scene.write(node, "voter.cfg", "False\n");
+    }
+    scene.found(A);
+    let backup = scene.path("backup");
+    let restore = format!("cluster restore {}", backup.display());
+    scene.play(&[
+        Op::load(A, "1.0"),
+        Op::load(A, "2.0"),
+        Op::load(A, "3.0"),
+        Op::run(A, "rollback desk"),
+        Op::run(A, format!("cluster backup {}", backup.display())),
+        Op::Stop(A),
+    ]);
+    // On a member that does not lead.
+    scene.found(B);
+    scene.play(&[Op::Join { node: C, at: B }]);
+    scene.close_gate("init", "2.0");
+    std::thread::scope(|scope| {
+        let broken_off = scope.spawn(|| scene.run(C, &restore));
+        scene.until("half of it is loaded", Duration::from_secs(60), || {
+            let waits = |it: &cluster::Life| it.event == "at-init" && it.node == "c";
+            let waits = scene.life().iter().any(waits);
+            waits.then_some(()).ok_or_else(|| "not yet".to_owned())
+        });
+        scene.play(&[Op::Kill(C)]);
+        assert_ne!(broken_off.join().unwrap().code, Some(0));
+    });
+    scene.open_gate("init", "2.0");
+    scene.play(&[
+        Op::Start(C),
+        Op::run(C, restore.clone()),
+        Op::until(answers(C, "'2.0'"), "what was active is active"),
+        Op::refused(C, restore, &["loaded in this convention already"]),
+    ]);
+    let listed = scene.json(C, "list");
+    let sources = listed["groups"][0]["sources"].as_array().unwrap();
+    let state = |version: &str| {
+        let source = sources.iter().find(|source| source["version"] == version);
+        source.map(|source| source["state"].as_str().unwrap_or_default())
+    };
+    let states = ["1.0", "2.0", "3.0"].map(state);
+    let wanted = [Some("loaded"), Some("active"), Some("withdrawn")];
+    assert_eq!(states, wanted, "{listed:#}");
+    let history = scene.json(C, "history desk").to_string();
+    let loads = history.matches("restored; first loaded by").count();
+    assert!(loads >= 3 && history.contains("withdrawn"), "{history}");
+}
+
+#[test]
 fn a_survivor_goes_on_alone_after_the_quorum_is_lost_for_good() {
     let scene = Scene::convention(3);
     scene.play(&[

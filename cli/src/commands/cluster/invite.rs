@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Outcome {
         uses: args.uses,
         ttl_s: args.ttl.0,
         by: user(),
+        drawn: None,
     };
     match ask(&mut Online::connect(context)?, request)? {
         ClusterResponse::Invited { token, id, expires } => {

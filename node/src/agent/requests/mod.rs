@@ -6,7 +6,7 @@ use leader::reconcile::{Director, OrderError, ProposeFailure};
 use protocol::control::{
     ClusterRequest, ErrorCode, FailureCode, Request, RequestError, Response, RoleAction,
 };
-use protocol::{NodeId, SourceHash};
+use protocol::{NodeId, RequestId, SourceHash};
 use tokio::sync::oneshot;
 
 use super::director_actor;
@@ -165,10 +165,11 @@ async fn answer(
     }
 }
 
-/// Carries out, as the leader, an order that was given at the node `origin`.
+/// Carries out, as the leader, an order that was given at the node `origin`, once for its id.
 pub(crate) async fn as_leader(
     node: &Arc<Node>,
     origin: NodeId,
+    id: RequestId,
     order: Request,
     package: Option<SourceHash>,
 ) -> Answer {
@@ -201,8 +202,8 @@ pub(crate) async fn as_leader(
             role,
             group,
             ..
-        } => operate::operate(node, action, &role, group.as_deref()).await,
-        Request::Cluster(cluster) => operator::answer_as_leader(node, cluster)
+        } => operate::operate(node, id, action, &role, group.as_deref()).await,
+        Request::Cluster(cluster) => operator::answer_as_leader(node, id, cluster)
             .await
             .map(Response::Cluster),
         other => Err(not_known(&other)),

@@ -5,27 +5,37 @@ use std::sync::Arc;
 use convention::find_role;
 use leader::reconcile::RoleOrder;
 use protocol::control::{Request, RequestError, Response, RoleAction};
-use protocol::{ActorId, NodeId, SlotId};
+use protocol::{ActorId, NodeId, RequestId, SlotId};
 
 use super::{Answer, director, not_done, refused};
 use crate::agent::node::Node;
-use crate::cluster::orders;
+use crate::cluster::{operator, orders};
 
-/// Carries out, as the leader, what changes a role's actor.
+/// Carries out, as the leader, what changes a role's actor; once for the order's id.
 pub(super) async fn operate(
     node: &Arc<Node>,
+    request: RequestId,
     action: RoleAction,
     role: &str,
     group: Option<&str>,
 ) -> Answer {
-    let Played { slot, .. } = find(node, role, group)?;
-    director(node)?
-        .operate(RoleOrder { slot, action })
-        .await
-        .map_err(not_done)?;
-    Ok(Response::Done {
+    let done = Response::Done {
         text: String::new(),
-    })
+    };
+    operator::fresh(node).await?;
+    let slot = match find(node, role, group) {
+        Ok(played) => played.slot,
+        // Done by an earlier leader, and unloaded since.
+        Err(_) if operator::told(node, request).is_some() => return Ok(done),
+        Err(error) => return Err(error),
+    };
+    let order = RoleOrder {
+        request,
+        slot,
+        action,
+    };
+    director(node)?.operate(order).await.map_err(not_done)?;
+    Ok(done)
 }
 
 /// Shows where the threads of a role's actor are, on whatever member it runs.

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use leader::reconcile::Replica;
-use protocol::control::{Reach, Request, RequestError, Response};
-use protocol::registry::{Command, Group, Source, SourceState, State};
+use protocol::control::{ClusterRequest, Reach, Request, RequestError, Response};
+use protocol::registry::{Command, Group, HistoryEntry, Source, SourceState, State};
 use protocol::{RequestId, SourceHash};
 use tokio::sync::{mpsc, oneshot};
 use transport::sealed;
@@ -22,6 +22,7 @@ use super::archive::{self, Archive, ArchiveError, Head};
 use super::{Answered, done};
 use crate::agent::node::{Node, stamp};
 use crate::agent::requests::{internal, load, not_done, refused};
+use crate::cluster::{orders, reading};
 use crate::store::{Arrived, PackageStore, StoreError};
 
 /// Writes a backup into a file of this host.
@@ -95,33 +96,29 @@ pub(super) async fn restore(node: &Arc<Node>, path: PathBuf, by: &str) -> Answer
         move || Archive::open(&path)
     });
     let archive = joined(opened.await)?.map_err(|error| unusable(&error))?;
-    let groups: BTreeSet<_> = archive.head.state.groups.keys().cloned().collect();
-    let taken = node.replica.read(|state| {
-        let mut sources = state.sources.values();
-        sources
-            .find(|source| groups.contains(&source.group))
-            .map(|source| source.group.clone())
-    });
-    if let Some(group) = taken {
+    reading::confirmed(node, "what is loaded").await?;
+    if let Some(group) = node.replica.read(|state| taken(state, &archive.head)) {
         return Err(refused(
             format!("group `{group}` of the backup is loaded in this convention already"),
             Some("restore into a convention that has none of its groups loaded"),
         ));
     }
-    let state = archive.head.state.clone();
+    let head = archive.head.clone();
+    let state = &head.state;
     let store = node.store.clone();
     let unpacking = tokio::task::spawn_blocking(move || take_packages(archive, &store));
     let mut arrived = joined(unpacking.await)??;
     let mut notes = Vec::new();
-    for (hash, source) in in_order(&state) {
+    for (hash, source) in in_order(state) {
         let Some(at) = arrived.iter().position(|arrived| arrived.hash() == hash) else {
             return Err(not_held(&source, hash, "the backup has no such package"));
         };
         let package = arrived.swap_remove(at);
-        notes.push(load_one(node, package, &source, &path, by).await?);
+        let request = node.replica.read(|now| request_for(now, &head, hash));
+        notes.push(load_one(node, request, package, &source, &path, by).await?);
     }
     for (name, group) in &state.groups {
-        remember(node, name, group).await?;
+        remind(node, name, group).await?;
     }
     Ok(done(notes))
 }
@@ -141,8 +138,66 @@ fn in_order(state: &State) -> Vec<(SourceHash, Source)> {
     sources
 }
 
+/// A group of the backup that has something loaded here which no restore of this very backup has
+/// loaded; any group of it once all of it is here. One that was broken off goes on.
+fn taken(here: &State, head: &Head) -> Option<String> {
+    let is_new = |hash: &SourceHash| {
+        let first = first_request(head, *hash);
+        !head.state.sources.contains_key(hash) || !here.requests.contains_key(&first)
+    };
+    let mut loaded = here.sources.iter();
+    let foreign =
+        loaded.find(|(hash, source)| head.state.groups.contains_key(&source.group) && is_new(hash));
+    let sources = head.state.sources.keys();
+    let mut missing = sources.filter(|hash| !here.sources.contains_key(*hash));
+    let remembered = |(name, group): (&String, &Group)| {
+        let here = here.groups.get(name);
+        here.is_some_and(|here| {
+            let newest = group.history.last();
+            newest.is_none_or(|newest| here.history.contains(newest))
+        })
+    };
+    let whole = missing.next().is_none() && head.state.groups.iter().all(remembered);
+    let any = head.state.groups.keys().next().filter(|_| whole);
+    foreign.map(|(_, source)| &source.group).or(any).cloned()
+}
+
+/// Idempotency id of the load of a source by a restore of this backup: a restore that is given
+/// again finds what the one before has begun. Loaded and unloaded since, it is loaded anew.
+fn request_for(here: &State, head: &Head, hash: SourceHash) -> RequestId {
+    let mut request = first_request(head, hash);
+    let mut last = None;
+    while here.requests.contains_key(&request) {
+        last = Some(request);
+        request = request.step(0);
+    }
+    last.filter(|_| is_as_wanted(here, head, hash))
+        .unwrap_or(request)
+}
+
+/// Whether a source is here, and active or about to be if it was so in the backup.
+fn is_as_wanted(here: &State, head: &Head, hash: SourceHash) -> bool {
+    let Some(source) = here.sources.get(&hash) else {
+        return false;
+    };
+    let active = |state: &State| state.groups.get(&source.group).and_then(|it| it.active);
+    let begun = here
+        .rollouts
+        .values()
+        .any(|rollout| rollout.to == Some(hash));
+    active(&head.state) != Some(hash) || active(here) == Some(hash) || begun
+}
+
+fn first_request(head: &Head, hash: SourceHash) -> RequestId {
+    let (index, stamp) = (head.index.to_be_bytes(), head.stamp.0.to_be_bytes());
+    let parts: [&[u8]; 4] = [&head.convention.0, &index, &stamp, &hash.0];
+    let digest = SourceHash::of(&parts.concat());
+    RequestId(digest.0.first_chunk().copied().unwrap_or_default())
+}
+
 async fn load_one(
     node: &Arc<Node>,
+    request: RequestId,
     package: Arrived,
     source: &Source,
     path: &Path,
@@ -152,7 +207,7 @@ async fn load_one(
     let hash = package.hash();
     let _receiver_is_here = upload.send(Ok(package));
     let request = Request::Load {
-        request: RequestId(rand::random()),
+        request,
         group: source.group.clone(),
         version: source.version.clone(),
         path: path.display().to_string(),
@@ -172,17 +227,33 @@ async fn load_one(
     }
 }
 
-/// History and withdrawals of a group.
-async fn remember(node: &Node, name: &str, group: &Group) -> Result<(), RequestError> {
-    let command = Command::Remember {
+/// Has the leader remember history and withdrawals of a group.
+async fn remind(node: &Arc<Node>, name: &str, group: &Group) -> Result<(), RequestError> {
+    let remember = ClusterRequest::Remember {
         group: name.to_owned(),
         history: group.history.clone(),
         withdrawn: group.withdrawn.clone(),
+    };
+    let given = orders::give(node, Request::Cluster(remember), None);
+    given.await.map(drop)
+}
+
+/// Puts history and withdrawals of a group into the registry; a second time changes nothing.
+pub(super) async fn remember(
+    node: &Node,
+    group: String,
+    history: Vec<HistoryEntry>,
+    withdrawn: BTreeSet<SourceHash>,
+) -> Answered {
+    let command = Command::Remember {
+        group,
+        history,
+        withdrawn,
         stamp: stamp(),
     };
     let proposed = Replica::propose(&*node.replica, command).await;
     proposed
-        .map(|_| ())
+        .map(|_| done(Vec::new()))
         .map_err(|failure| not_done(failure.into()))
 }
 

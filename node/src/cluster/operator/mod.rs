@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leader::reconcile::Replica;
-use protocol::NodeId;
 use protocol::control::{ClusterRequest, ClusterResponse, ErrorCode, RequestError};
-use protocol::registry::{Command, MemberCommand, Outcome};
+use protocol::registry::{Change, Command, MemberCommand, Outcome};
+use protocol::{NodeId, RequestId};
 
-use crate::agent::node::Node;
+use crate::agent::node::{Node, stamp};
 use crate::agent::requests::{internal, not_done, refused};
 use crate::cluster::directories;
 
@@ -38,11 +38,13 @@ pub(crate) fn needs_leader(request: &ClusterRequest) -> bool {
         | ClusterRequest::Directories
         | ClusterRequest::Directory
         | ClusterRequest::Offer { .. }
+        // The node that is asked draws the token.
+        | ClusterRequest::Invite { .. }
         | ClusterRequest::Leave { .. }
         | ClusterRequest::Backup { .. }
         | ClusterRequest::Restore { .. } => false,
-        ClusterRequest::Invite { .. }
-        | ClusterRequest::Tokens
+        ClusterRequest::Tokens
+        | ClusterRequest::Remember { .. }
         | ClusterRequest::Confirm
         | ClusterRequest::Revoke { .. }
         | ClusterRequest::Approve { .. }
@@ -57,7 +59,7 @@ pub(crate) fn needs_leader(request: &ClusterRequest) -> bool {
 }
 
 /// Whether it changes nothing, however often it is asked.
-pub(crate) fn only_looks(request: &ClusterRequest) -> bool {
+fn only_looks(request: &ClusterRequest) -> bool {
     match request {
         ClusterRequest::Status { .. }
         | ClusterRequest::Members { .. }
@@ -79,6 +81,7 @@ pub(crate) fn only_looks(request: &ClusterRequest) -> bool {
         | ClusterRequest::Demote { .. }
         | ClusterRequest::Voters { .. }
         | ClusterRequest::Backup { .. }
+        | ClusterRequest::Remember { .. }
         | ClusterRequest::Restore { .. } => false,
     }
 }
@@ -92,6 +95,9 @@ pub(crate) async fn answer_here(node: &Arc<Node>, request: ClusterRequest) -> An
         ClusterRequest::Directories => Ok(directories::others(node).await),
         ClusterRequest::Directory => Ok(directories::own(node).await),
         ClusterRequest::Offer { file, hash } => directories::offer(node, &file, hash).await,
+        ClusterRequest::Invite {
+            uses, ttl_s, by, ..
+        } => tokens::invite(node, uses, ttl_s, by).await,
         ClusterRequest::Leave { by } => moves::leave(node, by).await,
         ClusterRequest::Backup {
             path,
@@ -103,8 +109,19 @@ pub(crate) async fn answer_here(node: &Arc<Node>, request: ClusterRequest) -> An
     }
 }
 
-/// Answers what needs the leader, as the leader.
-pub(crate) async fn answer_as_leader(node: &Arc<Node>, request: ClusterRequest) -> Answered {
+/// Answers what needs the leader, as the leader; what changes something is done once for its id.
+pub(crate) async fn answer_as_leader(
+    node: &Arc<Node>,
+    id: RequestId,
+    request: ClusterRequest,
+) -> Answered {
+    if !only_looks(&request) {
+        // An earlier leader may have done it, and what it names may be gone since.
+        fresh(node).await?;
+        if let Some(told) = told(node, id) {
+            return Ok(tokens::answered_before(node, &request).unwrap_or_else(|| done(told)));
+        }
+    }
     match request {
         ClusterRequest::Status { .. } => {
             fresh(node).await?;
@@ -119,15 +136,29 @@ pub(crate) async fn answer_as_leader(node: &Arc<Node>, request: ClusterRequest) 
             let index = *node.replica.applied().borrow();
             Ok(ClusterResponse::Confirmed { index })
         }
-        ClusterRequest::Invite { uses, ttl_s, by } => tokens::invite(node, uses, ttl_s, by).await,
+        ClusterRequest::Invite {
+            uses,
+            ttl_s,
+            by,
+            drawn: Some(drawn),
+        } => tokens::issue(node, id, drawn, (uses, ttl_s), by).await,
         ClusterRequest::Tokens => Ok(tokens::list(node)),
-        ClusterRequest::Revoke { id, by } => tokens::revoke(node, &id, by).await,
-        ClusterRequest::Approve { node: who, by } => tokens::approve(node, &who, by).await,
-        ClusterRequest::Remove { node: who, by } => moves::remove(node, &who, by).await,
-        ClusterRequest::Drain { node: who, on, by } => moves::drain(node, &who, on, by).await,
-        ClusterRequest::Promote { node: who, by } => moves::may_vote(node, &who, true, by).await,
-        ClusterRequest::Demote { node: who, by } => moves::may_vote(node, &who, false, by).await,
-        ClusterRequest::Voters { wanted, by } => moves::want_voters(node, wanted, by).await,
+        ClusterRequest::Revoke { id: token, by } => tokens::revoke(node, id, &token, by).await,
+        ClusterRequest::Approve { node: who, by } => tokens::approve(node, id, &who, by).await,
+        ClusterRequest::Remove { node: who, by } => moves::remove(node, id, &who, by).await,
+        ClusterRequest::Drain { node: who, on, by } => moves::drain(node, id, &who, on, by).await,
+        ClusterRequest::Promote { node: who, by } => {
+            moves::may_vote(node, id, &who, true, by).await
+        }
+        ClusterRequest::Demote { node: who, by } => {
+            moves::may_vote(node, id, &who, false, by).await
+        }
+        ClusterRequest::Voters { wanted, by } => moves::want_voters(node, id, wanted, by).await,
+        ClusterRequest::Remember {
+            group,
+            history,
+            withdrawn,
+        } => backup::remember(node, group, history, withdrawn).await,
         ClusterRequest::Explain { what, group } => {
             explain::explain(node, &what, group.as_deref()).await
         }
@@ -139,7 +170,7 @@ pub(crate) async fn answer_as_leader(node: &Arc<Node>, request: ClusterRequest) 
 }
 
 /// Makes what is read next cover everything that was acknowledged before.
-async fn fresh(node: &Node) -> Result<(), RequestError> {
+pub(crate) async fn fresh(node: &Node) -> Result<(), RequestError> {
     let Some(consensus) = node.replica.consensus() else {
         return Ok(());
     };
@@ -245,10 +276,28 @@ async fn events(node: &Node, after: u64, wait_ms: u64) -> ClusterResponse {
     }
 }
 
-/// Commits a change of the membership.
-async fn commit(node: &Node, command: MemberCommand) -> Result<Outcome, RequestError> {
-    let proposed = Replica::propose(&*node.replica, Command::Member(command)).await;
-    match proposed {
+/// What an order answered, if it was carried out before; `id` is that of its last step.
+pub(crate) fn told(node: &Node, id: RequestId) -> Option<Vec<String>> {
+    node.replica.read(|state| {
+        let recorded = state.requests.get(&id)?;
+        Some(recorded.told.clone())
+    })
+}
+
+/// Commits a step of an order, once for its id; says what that did, now or the first time.
+async fn step(
+    node: &Node,
+    id: RequestId,
+    change: MemberCommand,
+    told: &[String],
+) -> Result<Outcome, RequestError> {
+    let command = Command::Ordered {
+        request: id,
+        told: told.to_vec(),
+        change: Change::Member(change),
+        stamp: stamp(),
+    };
+    match Replica::propose(&*node.replica, command).await {
         Ok((_, Outcome::Refused(refusal))) => Err(refused(
             refusal.to_string(),
             Some("`director cluster members` shows the members as they are now"),
@@ -256,6 +305,18 @@ async fn commit(node: &Node, command: MemberCommand) -> Result<Outcome, RequestE
         Ok((_, outcome)) => Ok(outcome),
         Err(failure) => Err(not_done(failure.into())),
     }
+}
+
+/// Commits the last step of an order, or its only one; gives the order's answer.
+async fn last(
+    node: &Node,
+    id: RequestId,
+    change: MemberCommand,
+    answer: Vec<String>,
+) -> Result<Vec<String>, RequestError> {
+    step(node, id, change, &answer).await?;
+    // It may have been given twice at once.
+    Ok(told(node, id).unwrap_or(answer))
 }
 
 fn done(notes: Vec<String>) -> ClusterResponse {

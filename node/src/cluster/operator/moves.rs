@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use leader::Voter;
-use protocol::NodeId;
 use protocol::control::{ErrorCode, RequestError};
-use protocol::registry::{Member, MemberCommand, MemberState};
+use protocol::registry::{Member, MemberCommand, MemberState, Outcome};
+use protocol::{NodeId, RequestId};
 use tokio::time::timeout;
 
-use super::{Answered, commit, done, show};
+use super::{Answered, done, last, show, step};
 use crate::agent::node::{Node, stamp};
 use crate::agent::requests::refused;
 use crate::cluster::{self, leadership};
@@ -27,14 +27,15 @@ pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
             Some("`director shutdown`, then move `state/` away, forgets the convention"),
         ));
     }
-    retire(node, node.id, &by).await?;
+    let id = RequestId(rand::random());
+    retire(node, id, node.id, &by).await?;
     let remove = MemberCommand::Remove {
         node: node.id,
         left: true,
         by,
         stamp: stamp(),
     };
-    match commit(node, remove).await {
+    match step(node, id, remove, &[]).await {
         // The removal closes the connection on which its answer would come.
         Err(error) if error.code == ErrorCode::TimedOut && has_left(node).await => {}
         other => drop(other?),
@@ -48,7 +49,7 @@ pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
 }
 
 /// A member is removed for good; its connections are closed at once.
-pub(super) async fn remove(node: &Node, who: &str, by: String) -> Answered {
+pub(super) async fn remove(node: &Node, id: RequestId, who: &str, by: String) -> Answered {
     let (member, known) = find(node, who)?;
     if member == node.id {
         return Err(refused(
@@ -57,7 +58,7 @@ pub(super) async fn remove(node: &Node, who: &str, by: String) -> Answered {
         ));
     }
     if known.state == MemberState::Up {
-        retire(node, member, &by).await?;
+        retire(node, id, member, &by).await?;
     }
     let remove = MemberCommand::Remove {
         node: member,
@@ -65,15 +66,15 @@ pub(super) async fn remove(node: &Node, who: &str, by: String) -> Answered {
         by,
         stamp: stamp(),
     };
-    commit(node, remove).await?;
-    Ok(done(vec![format!(
+    let told = format!(
         "`{}` ({member}) is removed; to come back it joins as a new node",
         known.name
-    )]))
+    );
+    last(node, id, remove, vec![told]).await.map(done)
 }
 
 /// Actors move away from a member, or may come back.
-pub(super) async fn drain(node: &Node, who: &str, on: bool, by: String) -> Answered {
+pub(super) async fn drain(node: &Node, id: RequestId, who: &str, on: bool, by: String) -> Answered {
     let (member, known) = find(node, who)?;
     let drain = MemberCommand::Drain {
         node: member,
@@ -81,17 +82,23 @@ pub(super) async fn drain(node: &Node, who: &str, on: bool, by: String) -> Answe
         by,
         stamp: stamp(),
     };
-    commit(node, drain).await?;
     let told = if on {
         "takes no more actors; those of the Director move to other members"
     } else {
         "takes actors again"
     };
-    Ok(done(vec![format!("`{}` {told}", known.name)]))
+    let told = format!("`{}` {told}", known.name);
+    last(node, id, drain, vec![told]).await.map(done)
 }
 
 /// A member may be a voter from now on, or no longer.
-pub(super) async fn may_vote(node: &Arc<Node>, who: &str, on: bool, by: String) -> Answered {
+pub(super) async fn may_vote(
+    node: &Arc<Node>,
+    id: RequestId,
+    who: &str,
+    on: bool,
+    by: String,
+) -> Answered {
     let (member, known) = find(node, who)?;
     let vote = MemberCommand::Vote {
         node: member,
@@ -99,13 +106,6 @@ pub(super) async fn may_vote(node: &Arc<Node>, who: &str, on: bool, by: String) 
         by,
         stamp: stamp(),
     };
-    commit(node, vote).await?;
-    if member == node.id && !on {
-        // Beside the answer: once the lead is lost, nobody gives any.
-        let handing = Arc::clone(node);
-        node.tasks
-            .spawn(async move { leadership::hand_over(&handing).await });
-    }
     let told = match (on, known.admission.may_vote) {
         (true, true) => {
             "may be a voter: it becomes one when the convention needs one and it holds everything"
@@ -113,17 +113,24 @@ pub(super) async fn may_vote(node: &Arc<Node>, who: &str, on: bool, by: String) 
         (true, false) => "may be a voter once its own `voter.cfg` does not say False any more",
         (false, _) => "is to be no voter: another willing member takes its place",
     };
-    Ok(done(vec![format!("`{}` {told}", known.name)]))
+    let told = vec![format!("`{}` {told}", known.name)];
+    let told = last(node, id, vote, told).await?;
+    if member == node.id && !on {
+        // Beside the answer: once the lead is lost, the next leader gives it.
+        let handing = Arc::clone(node);
+        node.tasks
+            .spawn(async move { leadership::hand_over(&handing).await });
+    }
+    Ok(done(told))
 }
 
 /// How many voters the convention is to have.
-pub(super) async fn want_voters(node: &Node, wanted: u8, by: String) -> Answered {
+pub(super) async fn want_voters(node: &Node, id: RequestId, wanted: u8, by: String) -> Answered {
     let voters = MemberCommand::Voters {
         wanted,
         by,
         stamp: stamp(),
     };
-    commit(node, voters).await?;
     let willing = node.replica.read(|state| {
         let members = state.members.values();
         let up = members.filter(|member| member.state == MemberState::Up);
@@ -137,12 +144,12 @@ pub(super) async fn want_voters(node: &Node, wanted: u8, by: String) -> Answered
              voters as they come"
         ));
     }
-    Ok(done(notes))
+    last(node, id, voters, notes).await.map(done)
 }
 
 /// Waits until a member votes no longer: one that goes as a voter takes its vote along, and with
 /// another one down the rest would be no majority.
-async fn retire(node: &Node, member: NodeId, by: &str) -> Result<(), RequestError> {
+async fn retire(node: &Node, id: RequestId, member: NodeId, by: &str) -> Result<(), RequestError> {
     let votes = || match node.replica.consensus() {
         Some(_) => cluster::voters::voters(node).contains(&member),
         None => false,
@@ -160,7 +167,8 @@ async fn retire(node: &Node, member: NodeId, by: &str) -> Result<(), RequestErro
         by: by.to_owned(),
         stamp: stamp(),
     };
-    commit(node, vote(false)).await?;
+    // Under the order's id it says each time whether the first attempt changed something.
+    let demoted = step(node, id.step(DEMOTE), vote(false), &[]).await?;
     if member == node.id {
         leadership::hand_over(node).await;
     }
@@ -182,7 +190,9 @@ async fn retire(node: &Node, member: NodeId, by: &str) -> Result<(), RequestErro
     if timeout(RETIRE_LIMIT, retired).await.is_ok() {
         return Ok(());
     }
-    let _stays = commit(node, vote(!known.admission.demoted)).await;
+    if demoted == Outcome::Done {
+        let _stays = step(node, id.step(PROMOTE), vote(true), &[]).await;
+    }
     Err(refused(
         format!(
             "`{}` is a voter that the convention cannot spare now",
@@ -201,6 +211,10 @@ async fn has_left(node: &Node) -> bool {
     let known = removed.wait_for(Option::is_some);
     matches!(timeout(TOLD_LIMIT, known).await, Ok(Ok(_)))
 }
+
+/// Numbers of the steps of an order before its last one, which has the order's own id.
+const DEMOTE: u8 = 1;
+const PROMOTE: u8 = 2;
 
 /// How long the convention may take to do without a voter.
 const RETIRE_LIMIT: Duration = Duration::from_secs(20);

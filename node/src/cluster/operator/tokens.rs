@@ -1,14 +1,18 @@
 //! Who may join: tokens given out and taken back, joiners approved.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::Stamp;
-use protocol::control::{ClusterResponse, RequestError};
+use protocol::control::{
+    ClusterRequest, ClusterResponse, DrawnToken, Request, RequestError, Response, WaitingJoiner,
+};
 use protocol::registry::{KeyDigest, MemberCommand, State};
+use protocol::{RequestId, Stamp};
 
-use super::{Answered, commit, done, show};
+use super::{Answered, done, last, show, step};
 use crate::agent::node::{Node, stamp};
 use crate::agent::requests::{internal, refused};
+use crate::cluster::orders;
 use transport::token::JoinToken;
 
 /// Longest life of a token: one in a drawer is one too many.
@@ -17,8 +21,9 @@ const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Most uses of one token: a fleet of the size planned for.
 const USES_MAX: u32 = 100_000;
 
-/// Gives a token out; its secret is in the answer and nowhere else.
-pub(super) async fn invite(node: &Node, uses: u32, ttl_s: u64, by: String) -> Answered {
+/// Gives a token out, as the node that was asked: it draws the secret, which is in the answer and
+/// nowhere else, and has the leader give out the hash, however often it has to ask.
+pub(super) async fn invite(node: &Arc<Node>, uses: u32, ttl_s: u64, by: String) -> Answered {
     if uses == 0 || uses > USES_MAX {
         let message = format!("a token may be used 1 to {USES_MAX} times, not {uses}");
         return Err(refused(message, Some("give another `--uses`")));
@@ -38,23 +43,71 @@ pub(super) async fn invite(node: &Node, uses: u32, ttl_s: u64, by: String) -> An
         ));
     };
     let token = JoinToken::draw(authority).map_err(|fault| internal(&fault.to_string()))?;
-    let now = stamp();
-    let id = token.id.to_string();
+    let drawn = DrawnToken {
+        id: token.id.to_string(),
+        secret: KeyDigest(token.secret.hash().0),
+    };
+    let issue = ClusterRequest::Invite {
+        uses,
+        ttl_s,
+        by,
+        drawn: Some(drawn),
+    };
+    match orders::give(node, Request::Cluster(issue), None).await? {
+        Response::Cluster(ClusterResponse::Invited { id, expires, .. }) => {
+            Ok(ClusterResponse::Invited {
+                token: token.reveal(),
+                id,
+                expires,
+            })
+        }
+        _ => Err(internal("an invitation was answered as something else")),
+    }
+}
+
+/// Gives a token out, as the leader, of which only the node that was asked knows the secret.
+pub(super) async fn issue(
+    node: &Node,
+    request: RequestId,
+    drawn: DrawnToken,
+    (uses, ttl_s): (u32, u64),
+    by: String,
+) -> Answered {
+    let (now, id) = (stamp(), drawn.id.clone());
     let expires = Stamp(now.0.saturating_add(ttl_s.saturating_mul(1_000)));
     let issue = MemberCommand::Issue {
-        id: id.clone(),
-        secret: KeyDigest(token.secret.hash().0),
+        id: drawn.id,
+        secret: drawn.secret,
         uses,
         expires,
         by,
         stamp: now,
     };
-    commit(node, issue).await?;
-    Ok(ClusterResponse::Invited {
-        token: token.reveal(),
+    step(node, request, issue, &[]).await?;
+    Ok(issued(node, id))
+}
+
+/// The answer to an order that was carried out before and is answered by more than lines.
+pub(super) fn answered_before(node: &Node, request: &ClusterRequest) -> Option<ClusterResponse> {
+    match request {
+        ClusterRequest::Invite {
+            drawn: Some(drawn), ..
+        } => Some(issued(node, drawn.id.clone())),
+        _ => None,
+    }
+}
+
+fn issued(node: &Node, id: String) -> ClusterResponse {
+    let expires = node.replica.read(|state| {
+        let token = state.roll.tokens.get(&id);
+        token.map(|token| token.expires)
+    });
+    ClusterResponse::Invited {
+        token: String::new(),
         id,
-        expires,
-    })
+        // One that was revoked since is good no longer.
+        expires: expires.unwrap_or_else(stamp),
+    }
 }
 
 /// The tokens that are good, and who waits.
@@ -68,21 +121,20 @@ pub(super) fn list(node: &Node) -> ClusterResponse {
 }
 
 /// Makes a token useless.
-pub(super) async fn revoke(node: &Node, prefix: &str, by: String) -> Answered {
+pub(super) async fn revoke(node: &Node, request: RequestId, prefix: &str, by: String) -> Answered {
     let id = node.replica.read(|state| find_token(state, prefix))?;
     let revoke = MemberCommand::Revoke {
         id: id.clone(),
         by,
         stamp: stamp(),
     };
-    commit(node, revoke).await?;
-    Ok(done(vec![format!("token {id} is good no longer")]))
+    let told = format!("token {id} is good no longer");
+    last(node, request, revoke, vec![told]).await.map(done)
 }
 
 /// Lets a waiting node in.
-pub(super) async fn approve(node: &Node, who: &str, by: String) -> Answered {
-    let waiting = node.membership.admission.waiting();
-    let joiner = show::find_waiting(&waiting, who)?;
+pub(super) async fn approve(node: &Node, request: RequestId, who: &str, by: String) -> Answered {
+    let joiner = waiting(node, who).await?;
     let key = parse_key(&joiner.key)?;
     let approve = MemberCommand::Approve {
         key,
@@ -90,16 +142,37 @@ pub(super) async fn approve(node: &Node, who: &str, by: String) -> Answered {
         by,
         stamp: stamp(),
     };
-    commit(node, approve).await?;
-    Ok(done(vec![format!(
+    let told = format!(
         "`{}` at {} may join with key {}; the authority here is {}: compare both with what the \
          node shows itself",
         joiner.name,
         joiner.address,
         joiner.key,
         authority(node)
-    )]))
+    );
+    last(node, request, approve, vec![told]).await.map(done)
 }
+
+/// The joiner that is meant. Who waits is in the memory of the leader that it asks, each second: a
+/// new leader hears of it in a moment.
+async fn waiting(node: &Node, who: &str) -> Result<WaitingJoiner, RequestError> {
+    loop {
+        let waiting = node.membership.admission.waiting();
+        let found = show::find_waiting(&waiting, who).cloned();
+        let led_for = node.mutual.leads_since().map(|since| since.elapsed());
+        let is_new = led_for.is_none_or(|led_for| led_for < HEARD_OF_JOINERS);
+        if found.is_ok() || !is_new || !node.membership.leads() {
+            return found;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Joiners have asked a new leader by then.
+const HEARD_OF_JOINERS: Duration = Duration::from_secs(10);
+
+/// Between two looks at who waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a joiner sees of this convention, to be compared.
 fn authority(node: &Node) -> String {

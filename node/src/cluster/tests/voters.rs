@@ -5,8 +5,8 @@ use std::fs;
 
 use leader::RaftId;
 use leader::reconcile::Fleet;
-use protocol::SourceHash;
 use protocol::control::ClusterRequest;
+use protocol::{RequestId, SourceHash};
 use transport::Alpn;
 
 use super::host::{Host, LONG};
@@ -53,7 +53,7 @@ fn raft(host: &Host) -> Option<RaftId> {
 }
 
 async fn order(leader: &Host, request: ClusterRequest) {
-    operator::answer_as_leader(&leader.node, request)
+    operator::answer_as_leader(&leader.node, RequestId(rand::random()), request)
         .await
         .unwrap();
 }
@@ -256,7 +256,7 @@ async fn as_many_vote_as_the_founder_was_told_and_as_an_operator_says_later() {
         by: "ann".to_owned(),
     };
     leader_first(&mut hosts).await;
-    let refused = operator::answer_as_leader(&hosts[0].node, wanted(4)).await;
+    let refused = operator::answer_as_leader(&hosts[0].node, RequestId([4; 16]), wanted(4)).await;
     let refused = refused.unwrap_err();
     assert!(refused.message.contains("not 4"), "{refused:?}");
     order(&hosts[0], wanted(3)).await;
