@@ -445,7 +445,8 @@ impl Agent {
         node.tasks.spawn(async move {
             let (node, packages) = packages;
             let named = || node.replica.read(leftovers::named);
-            packages.follow_keys(named, node.shutdown.clone()).await;
+            let keys = packages.follow_keys(named, node.shutdown.clone());
+            tokio::join!(keys, packages.drop_leftovers(named, node.shutdown.clone()));
         });
         start::run(node);
     }

@@ -1,7 +1,8 @@
 //! The package store: packages by content address, under `state/packages/<sha256>`.
 //!
 //! A package is written to a temporary file while its hash is computed, made durable, and renamed
-//! to its hash: a name in the store is a promise of its bytes.
+//! to its hash: a name in the store is a promise of its bytes. What is pulled from others arrives
+//! in a partial file (`<sha256>.part`), which outlives a run that is killed.
 //! Not here: trust (`authority`), unpacked sources (`hosting`).
 
 use std::collections::BTreeSet;
@@ -9,6 +10,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use protocol::SourceHash;
 use sha2::{Digest, Sha256};
@@ -154,12 +156,30 @@ impl PackageStore {
         }
     }
 
-    /// Removes packages that `named` does not name and partial files of earlier runs.
+    /// Where a package arrives that is pulled.
+    pub(crate) fn partial_path(&self, hash: SourceHash) -> PathBuf {
+        self.folder.join(format!("{hash}{PARTIAL}"))
+    }
+
+    /// The partial files there are, and when each was written last.
+    pub(crate) fn partials(&self) -> Vec<(SourceHash, SystemTime)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let partials = entries.filter_map(|entry| {
+            let hash = partial_of(&entry.file_name())?;
+            let written = entry.metadata().and_then(|about| about.modified());
+            Some((hash, written.unwrap_or(SystemTime::UNIX_EPOCH)))
+        });
+        partials.collect()
+    }
+
+    /// Removes packages that `named` does not name and temporary files of earlier runs; partial
+    /// ones stay, as a pull may go on.
     pub fn sweep(&self, named: &BTreeSet<SourceHash>) -> Vec<SourceHash> {
         let mut removed = Vec::new();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let hash = hash_of(&entry.file_name());
-            if hash.is_some_and(|hash| named.contains(&hash)) {
+            let is_named = hash.is_some_and(|hash| named.contains(&hash));
+            if is_named || partial_of(&entry.file_name()).is_some() {
                 continue;
             }
             if fs::remove_file(entry.path()).is_ok() {
@@ -185,7 +205,7 @@ impl PackageStore {
         self.io(io::Error::other(cause.to_string()))
     }
 
-    fn io(&self, cause: io::Error) -> StoreError {
+    pub(crate) fn io(&self, cause: io::Error) -> StoreError {
         StoreError::Io {
             folder: self.folder.clone(),
             cause,
@@ -197,6 +217,14 @@ impl PackageStore {
 fn hash_of(name: &OsStr) -> Option<SourceHash> {
     name.to_str()?.parse().ok()
 }
+
+/// The package that a partial file is of.
+fn partial_of(name: &OsStr) -> Option<SourceHash> {
+    name.to_str()?.strip_suffix(PARTIAL)?.parse().ok()
+}
+
+/// What the name of a partial file ends with.
+const PARTIAL: &str = ".part";
 
 impl Arrived {
     /// A package whose bytes are all in this file and were found to have this hash.

@@ -66,7 +66,7 @@ fn a_node_killed_while_it_pulls_a_package_has_it_whole_afterwards() {
     let scene = Scene::set(Plan {
         nodes: 2,
         application: Application::new("desk")
-            .weighing(20_000_000)
+            .weighing(PACKAGE_BYTES)
             .requiring("{'color': 'blue'}"),
         ..Plan::default()
     });
@@ -77,12 +77,13 @@ fn a_node_killed_while_it_pulls_a_package_has_it_whole_afterwards() {
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| scene.load(A, "load", "1.0"));
         let until = Instant::now() + Duration::from_secs(60);
-        while bytes_in(&packages) < 100_000 {
+        while bytes_in(&packages) < PACKAGE_BYTES as u64 / 2 {
             assert!(Instant::now() < until, "nothing is pulled");
             std::thread::sleep(Duration::from_micros(200));
         }
         scene.play(&[Op::Kill(B)]);
         scene.phase(&format!("{} bytes were there", bytes_in(&packages)));
+        let before = scene.relay().sky().passed(A, B).bytes;
         scene.play(&[Op::Start(B)]);
         let ran = loading.join().unwrap();
         // Nobody else fits: either it waited for the member's return, or it says so.
@@ -93,11 +94,19 @@ fn a_node_killed_while_it_pulls_a_package_has_it_whole_afterwards() {
                 Op::load(A, "1.0"),
             ]);
         }
+        scene.play(&[Op::until(answers(A, "('1.0', 'b')"), "it runs there")]);
+        let came = scene.relay().sky().passed(A, B).bytes - before;
+        scene.phase(&format!("{came} bytes came after the restart"));
+        assert!(came < PACKAGE_BYTES as u64 * 3 / 4, "{came} bytes came");
     });
-    scene.play(&[Op::until(answers(A, "('1.0', 'b')"), "it runs there")]);
+    let goes_on = scene.log(B).contains("the pull of a package goes on");
+    assert!(goes_on, "what was there was taken up");
     let left = fs::read_dir(&packages).unwrap().count();
     assert_eq!(left, 1, "nothing half is left behind");
 }
+
+/// Long enough to be killed in the middle of it.
+const PACKAGE_BYTES: usize = 40_000_000;
 
 fn bytes_in(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();

@@ -23,6 +23,8 @@ mod line;
 pub(crate) use line::Dial;
 use line::Holders;
 
+mod partial;
+
 mod pull;
 
 mod serve;
@@ -43,6 +45,8 @@ pub(crate) struct Packages {
     judged: Mutex<HashMap<SourceHash, Judgement>>,
     /// Files outside of the store that are served as long as their owners keep them.
     lent: Mutex<HashMap<SourceHash, Weak<Arrived>>>,
+    /// Whose partial file a pull is writing.
+    arriving: Mutex<BTreeSet<SourceHash>>,
     served: Semaphore,
 }
 
@@ -105,14 +109,16 @@ impl Packages {
             pulls: Mutex::default(),
             judged: Mutex::default(),
             lent: Mutex::default(),
+            arriving: Mutex::default(),
             served: Semaphore::new(SERVED_AT_ONCE),
         }
     }
 
-    /// Gets a package unless it is here, keeps it durably and judges it by the own keys.
+    /// Gets a package unless it is here, keeps it durably and judges it by the own keys. What an
+    /// earlier pull or run had of it is taken up.
     ///
     /// # Errors
-    /// [`HoldFault`]; what had come of it is gone then.
+    /// [`HoldFault`]; what had come of it is there for the next pull.
     pub(crate) async fn hold<D: Dial>(
         &self,
         dial: &D,
@@ -156,7 +162,9 @@ impl Packages {
     ) -> Result<Arrived, HoldFault> {
         let pull = Pull::default();
         pull.lock_holders().add(&[holder]);
-        pull::pull(dial, hash, Some(bytes), &pull, self.store.incoming()?).await
+        let file = self.store.incoming()?;
+        let bytes = pull::pull(dial, hash, Some(bytes), &pull, file.as_file()).await?;
+        Ok(Arrived::checked(file, hash, bytes))
     }
 
     /// Serves a file until its owner lets it go.
@@ -255,6 +263,7 @@ impl Packages {
     /// Forgets what was thought of a package that is removed.
     pub(crate) fn forget(&self, hash: SourceHash) {
         self.judged().remove(&hash);
+        self.drop_partial(hash);
     }
 
     async fn bring<D: Dial>(
@@ -264,10 +273,34 @@ impl Packages {
         bytes: Option<u64>,
         pull: &Pull,
     ) -> Result<(), HoldFault> {
-        let file = self.store.incoming()?;
-        let arrived = pull::pull(dial, hash, bytes, pull, file).await?;
         let store = self.store.clone();
+        let Some(partial) = self.partial(hash)? else {
+            // Another pull of the same bytes has not ended yet.
+            let file = store.incoming()?;
+            let bytes = pull::pull(dial, hash, bytes, pull, file.as_file()).await?;
+            let arrived = Arrived::checked(file, hash, bytes);
+            tokio::task::spawn_blocking(move || store.keep(arrived)).await??;
+            return Ok(());
+        };
+        let arrived = match pull::pull(dial, hash, bytes, pull, partial.file()).await {
+            Ok(bytes) => partial.arrived(bytes).await?,
+            Err(fault) => {
+                let no_room = matches!(
+                    &fault,
+                    HoldFault::Pull {
+                        fault: GetFault::Store(_),
+                        ..
+                    }
+                );
+                if no_room || partial.is_empty() {
+                    partial.remove();
+                }
+                return Err(fault);
+            }
+        };
+        // Nobody else writes the file before it has its own name.
         tokio::task::spawn_blocking(move || store.keep(arrived)).await??;
+        drop(partial);
         Ok(())
     }
 

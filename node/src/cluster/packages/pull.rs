@@ -6,26 +6,25 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use protocol::SourceHash;
-use tempfile::NamedTempFile;
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWrite};
-use transport::bulk::{Getter, PullFault, Sink, Wanted, get};
+use transport::bulk::{GetFault, Getter, PullFault, Sink, Wanted, get};
 
 use super::line::{Dial, Line};
 use super::{HoldFault, Pull};
-use crate::store::Arrived;
 
 /// How long a holder may send nothing before the next is asked.
 const STALL: Duration = Duration::from_secs(5);
 
-/// Pulls a package from its holders; whole and right when it is answered.
+/// Pulls a package from its holders, behind what the file has of it; whole and right, and so
+/// many bytes, when it is answered.
 pub(super) async fn pull<D: Dial>(
     dial: &D,
     hash: SourceHash,
     bytes: Option<u64>,
     pull: &Pull,
-    file: NamedTempFile,
-) -> Result<Arrived, HoldFault> {
+    file: &std::fs::File,
+) -> Result<u64, HoldFault> {
     let wanted = Wanted {
         hash,
         length_bytes: bytes,
@@ -33,17 +32,29 @@ pub(super) async fn pull<D: Dial>(
         stall: STALL,
     };
     let mut getter = Getter::new(wanted);
-    let mut sink = FileSink::over(&file).map_err(|source| {
+    let store = |fault| HoldFault::Pull {
+        hash,
+        fault: GetFault::Store(fault),
+    };
+    let mut sink = FileSink::over(file).map_err(|source| {
         let at_bytes = 0;
-        let fault = PullFault::Store { at_bytes, source };
-        let fault = transport::bulk::GetFault::Store(fault);
-        HoldFault::Pull { hash, fault }
+        store(PullFault::Store { at_bytes, source })
     })?;
+    match getter.take_up(&mut sink.file).await {
+        Ok(()) => {}
+        // Not what is wanted, whatever it is.
+        Err(PullFault::TooLong { .. }) => getter.restart(&mut sink).await.map_err(store)?,
+        Err(fault) => return Err(store(fault)),
+    }
+    let had_bytes = getter.received_bytes();
+    if had_bytes > 0 {
+        tracing::info!(hash = %hash.short(), had_bytes, "the pull of a package goes on");
+    }
     let mut line = Line::new(dial, pull);
     let got = get(&mut getter, &mut line, &mut sink).await;
     let bytes = got.map_err(|fault| HoldFault::Pull { hash, fault })?;
     tracing::info!(hash = %hash.short(), bytes, "package pulled");
-    Ok(Arrived::checked(file, hash, bytes))
+    Ok(bytes)
 }
 
 /// A file that bytes are appended to, and that can be begun anew.
@@ -52,8 +63,8 @@ struct FileSink {
 }
 
 impl FileSink {
-    fn over(file: &NamedTempFile) -> io::Result<Self> {
-        let file = File::from_std(file.as_file().try_clone()?);
+    fn over(file: &std::fs::File) -> io::Result<Self> {
+        let file = File::from_std(file.try_clone()?);
         Ok(Self { file })
     }
 }

@@ -175,6 +175,87 @@ async fn a_liar_and_one_who_has_nothing_are_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_run_had_pulled_is_taken_up_and_checked_with_the_rest() {
+    let convention = authority();
+    let holder = Member::start(&convention, 2);
+    let (hash, bytes) = package(8 << 20);
+    holder.put(&hash, &bytes);
+    let three_quarters = bytes[..6 << 20].to_vec();
+    let mut wrong = three_quarters.clone();
+    wrong[77] ^= 1;
+    let longer = [bytes.as_slice(), b"more"].concat();
+    let parts = [three_quarters, wrong, longer, bytes.clone()];
+    let mut sent_before = 0;
+    let mut sent = Vec::new();
+    for (part, node) in parts.iter().zip(10..) {
+        let getter = Member::start(&convention, node);
+        std::fs::write(getter.packages.store.partial_path(hash), part).unwrap();
+        let dialler = Dialler::new(&getter, &[&holder], 2);
+        let length = Some(bytes.len() as u64);
+        let held = getter.packages.hold(&dialler, hash, length, &[NodeId(2)]);
+        held.await.unwrap();
+        let path = getter.packages.store.path(hash);
+        assert!(std::fs::read(path).unwrap() == bytes);
+        let folder = getter.folder.path().join("packages");
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 1);
+        sent.push(holder.sent_bytes() - sent_before);
+        sent_before = holder.sent_bytes();
+    }
+    let whole = bytes.len() as u64;
+    assert!(sent[0] < whole / 2, "a quarter was missing: {sent:?}");
+    assert!(sent[1] >= whole, "wrong bytes are pulled anew: {sent:?}");
+    assert!(sent[2] >= whole, "what is too long is not it: {sent:?}");
+    assert!(sent[3] < whole / 8, "nothing was missing: {sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_that_failed_goes_on_in_the_next_one() {
+    let convention = authority();
+    let (getter, holder) = (Member::start(&convention, 1), Member::start(&convention, 2));
+    let (hash, bytes) = package(4 << 20);
+    let part = getter.packages.store.partial_path(hash);
+    std::fs::write(&part, &bytes[..3 << 20]).unwrap();
+    let dialler = Dialler::new(&getter, &[&holder], 2);
+    let length = Some(bytes.len() as u64);
+    let hold = || getter.packages.hold(&dialler, hash, length, &[NodeId(2)]);
+    assert!(hold().await.is_err(), "nobody has it yet");
+    assert_eq!(std::fs::metadata(&part).unwrap().len(), 3 << 20);
+    holder.put(&hash, &bytes);
+    hold().await.unwrap();
+    assert!(holder.sent_bytes() < 2 << 20);
+    assert!(getter.packages.has(hash) && !part.exists());
+}
+
+#[test]
+fn partial_files_that_nobody_wants_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = PackageStore::new(folder.path().to_owned(), None);
+    let keys = SourceAuthority::new(Directory::at(folder.path()));
+    let packages = Packages::new(store.clone(), keys);
+    let [named, held, other, cleared] = [1, 2, 3, 4].map(|n| SourceHash([n; 32]));
+    let begin = |hash| std::fs::write(store.partial_path(hash), b"some").unwrap();
+    let is_there = |hash| store.partial_path(hash).exists();
+    for hash in [named, held, other, cleared] {
+        begin(hash);
+    }
+    std::fs::write(store.path(held), b"all").unwrap();
+    store.sweep(&BTreeSet::from([named, held]));
+    assert_eq!([named, held, other, cleared].map(is_there), [true; 4]);
+    packages.forget(cleared);
+    assert!(!is_there(cleared));
+    let wanted = BTreeSet::from([named, held]);
+    packages.drop_older(&wanted, Duration::from_secs(3_600));
+    assert_eq!([named, held, other].map(is_there), [true, false, true]);
+    let writing = packages.partial(other).unwrap().unwrap();
+    assert!(packages.partial(other).unwrap().is_none(), "one at a time");
+    packages.drop_older(&wanted, Duration::ZERO);
+    assert!(is_there(other), "it is being pulled");
+    drop(writing);
+    packages.drop_older(&wanted, Duration::ZERO);
+    assert_eq!([named, other].map(is_there), [true, false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_package_that_nobody_has_says_why_and_leaves_nothing() {
     let convention = authority();
     let (getter, empty) = (Member::start(&convention, 1), Member::start(&convention, 2));
