@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use protocol::registry::{KeyDigest, MemberCommand, MemberState, Outcome};
+use protocol::control::{ClusterRequest, ClusterResponse, RequestError};
+use protocol::registry::{KeyDigest, MemberState};
 use protocol::wire::{About, RefusalCode};
-use protocol::{ConventionId, NodeId};
+use protocol::{ConventionId, NodeId, RequestId};
 use transport::endpoint::{DialFault, JoinTrust, Versions};
 use transport::identity::{Authority, KeyHash, NodeKey, PeerIdentity};
 use transport::token::JoinToken;
@@ -12,6 +13,7 @@ use transport::{Alpn, Credentials, CredentialsCell, Endpoint, Settings};
 
 use super::host::Host;
 use crate::agent::node::stamp;
+use crate::cluster::operator;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -133,23 +135,24 @@ async fn a_node_without_a_token_waits_until_its_key_is_approved() {
         );
         let mut key = KeyDigest::default();
         hex::decode_to_slice(&joiner.key, &mut key.0).unwrap();
-        let approve = MemberCommand::Approve {
-            key,
-            name: joiner.name.clone(),
-            by: "ann".to_owned(),
-            stamp: stamp(),
-        };
-        assert_eq!(founder.propose(approve).await, Outcome::Done);
-        key
+        (approve(&founder, RequestId([1; 16])).await.unwrap(), key)
     };
-    let (member, key) = tokio::join!(starting, approving);
+    let (member, (told, key)) = tokio::join!(starting, approving);
     member.until(Host::is_member).await;
     assert_eq!(member.node.membership.identity().key().hash().0, key.0);
     let known = founder.member_of(&member).unwrap();
     assert_eq!(known.admission.by, "approved by ann");
     assert!(founder.node.membership.admission.waiting().is_empty());
+    // Given again after an election, the order is answered as before; nobody waits any more.
+    assert_eq!(approve(&founder, RequestId([1; 16])).await.unwrap(), told);
     member.stop().await;
     founder.stop().await;
+}
+
+async fn approve(leader: &Host, id: RequestId) -> Result<ClusterResponse, RequestError> {
+    let (node, by) = ("b".to_owned(), "ann".to_owned());
+    let approve = ClusterRequest::Approve { node, by };
+    operator::answer_as_leader(&leader.node, id, approve).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
