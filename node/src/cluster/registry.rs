@@ -145,7 +145,8 @@ impl RegistryHandle {
         self.applied.send_replace(index);
         drop(held);
         self.parts.send_modify(|parts| *parts += 1);
-        self.take_standing(&consensus.standing().borrow());
+        let part = *self.parts.borrow();
+        self.take_standing(&consensus.standing().borrow(), part);
         self.pump(&consensus);
         true
     }
@@ -159,6 +160,18 @@ impl RegistryHandle {
             standing.leader = None;
             standing.leads = false;
         });
+    }
+
+    /// This node is of another convention from now on: nothing of the one before counts, its terms
+    /// and indexes neither. Gives its log of that one, to be shut down.
+    pub(super) fn begin_anew(&self) -> Option<Arc<Consensus>> {
+        let before = self.consensus();
+        self.become_follower(State::default(), 0);
+        self.offline.send_replace(false);
+        self.recovery.store(0, Ordering::Release);
+        self.standing.send_replace(Standing::default());
+        self.removed.send_replace(None);
+        before
     }
 
     /// A follower takes a document of the leader's stream in.
@@ -398,10 +411,12 @@ impl RegistryHandle {
                 }
             };
             tokio::select! {
-                fatal = failing => return fatal,
+                biased;
+                // A log that was let go before it was shut down has not failed.
                 changed = parts.changed() => if changed.is_err() {
                     return std::future::pending().await;
                 },
+                fatal = failing => return fatal,
             }
         }
     }
@@ -489,18 +504,18 @@ impl RegistryHandle {
     /// Keeps the stable watches as the consensus moves, as long as it is this node's.
     fn pump(self: &Arc<Self>, consensus: &Consensus) {
         let (handle, mut parts) = (Arc::clone(self), self.parts());
-        parts.borrow_and_update();
+        let part = *parts.borrow_and_update();
         let (mut applied, mut standing) = (consensus.applied(), consensus.standing());
         self.tasks.spawn(async move {
             loop {
                 let index = *applied.borrow_and_update();
                 if !handle.is_offline() {
-                    handle
-                        .applied
-                        .send_if_modified(|it| std::mem::replace(it, index) != index);
+                    handle.applied.send_if_modified(|it| {
+                        handle.has_part(part) && std::mem::replace(it, index) != index
+                    });
                 }
                 let now = standing.borrow_and_update().clone();
-                handle.take_standing(&now);
+                handle.take_standing(&now, part);
                 tokio::select! {
                     biased;
                     _changed = parts.changed() => return,
@@ -511,16 +526,24 @@ impl RegistryHandle {
         });
     }
 
-    fn take_standing(&self, heard: &leader::Standing) {
+    /// Whether this node has the same part still: asked where a watch is written, so that a log that
+    /// was let go meanwhile does not write over what came after it.
+    fn has_part(&self, part: u64) -> bool {
+        *self.parts.borrow() == part
+    }
+
+    fn take_standing(&self, heard: &leader::Standing, part: u64) {
         let mut now = Standing::from(heard);
-        if now.leads {
+        if now.leads && self.has_part(part) {
             // Before anybody leads by what was done offline.
             self.come_back();
         }
         self.standing.send_if_modified(|standing| {
             now.term = now.term.max(standing.term);
-            let changed = *standing != now;
-            *standing = now.clone();
+            let changed = self.has_part(part) && *standing != now;
+            if changed {
+                *standing = now.clone();
+            }
             changed
         });
     }
