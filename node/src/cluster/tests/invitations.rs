@@ -1,14 +1,14 @@
 //! Systems that are fetched into a convention, and let go again, while they run.
 
-use std::net::UdpSocket;
 use std::time::Duration;
 
 use protocol::ActorId;
 use protocol::control::{NodeAnswer, NodeCall, NodeWish};
-use protocol::registry::MemberState;
+use protocol::registry::{MemberState, State};
 use tokio::time::timeout;
 
 use super::host::{Host, LONG};
+use super::joining::free_port;
 use crate::cluster::{invitations, invited, neighbours};
 use crate::directory::{runtime_folder, socket_path};
 
@@ -18,14 +18,8 @@ async fn private() -> Host {
     Host::start(tempfile::tempdir().unwrap(), &[PRIVATE]).await
 }
 
-/// A system of a program at this port, once the one before has let go of it.
+/// A system of a program at this port.
 async fn private_at(port: u16) -> Host {
-    let free = async {
-        while UdpSocket::bind(("127.0.0.1", port)).is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LONG, free).await.unwrap();
     let port = port.to_string();
     let settings = [PRIVATE, ("adminport.cfg", port.as_str())];
     Host::start(tempfile::tempdir().unwrap(), &settings).await
@@ -111,25 +105,24 @@ async fn a_system_that_runs_is_fetched_let_go_and_fetched_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_system_comes_when_it_is_there_and_each_time_that_it_is_there_anew() {
-    let (one, other) = (private().await, private().await);
-    let port = other.node.port;
-    let address = local(&other);
-    other.stop().await;
-    invite(&one, &address).await.unwrap();
-    let first = private_at(port).await;
-    until_together(&one, &first).await;
-    let id = first.node.id;
-    first.stop().await;
+async fn a_system_that_does_not_run_yet_comes_when_it_is_there() {
+    let (one, port) = (private().await, free_port());
+    invite(&one, &format!("localhost:{port}")).await.unwrap();
+    let late = private_at(port).await;
+    until_together(&one, &late).await;
+    let id = late.node.id;
+    late.stop().await;
     let state = |host: &Host| {
-        host.node
-            .replica
-            .read(|s| s.members.get(&id).map(|m| m.state))
+        let state = |state: &State| state.members.get(&id).map(|member| member.state);
+        host.node.replica.read(state)
     };
     one.until(|one| state(one) == Some(MemberState::Down)).await;
-    let again = private_at(port).await;
-    until_together(&one, &again).await;
-    stop([again, one]).await;
+    // One that is invited no longer stays by itself.
+    let port = free_port();
+    invite(&one, &format!("localhost:{port}")).await.unwrap();
+    dismiss(&one, &format!("127.0.0.1:{port}")).await.unwrap();
+    assert!(!one.node.mutual.invitations.names(&format!("x:{port}")));
+    stop([one]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,17 +172,17 @@ async fn two_that_invite_each_other_are_of_the_convention_of_the_one_with_the_sm
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_whose_inviter_is_gone_goes_on_alone_and_comes_to_the_next_one() {
-    let (one, other) = (private().await, private().await);
-    let port = one.node.port;
-    invite(&one, &local(&other)).await.unwrap();
-    until_together(&one, &other).await;
+    let (one, other, next) = (private().await, private().await, private().await);
     let address = local(&other);
+    invite(&one, &address).await.unwrap();
+    until_together(&one, &other).await;
+    let told = invite(&next, &address).await.unwrap_err();
+    assert!(told.contains("a convention with other systems"), "{told}");
     one.stop().await;
     until_alone(&other).await;
-    let back = private_at(port).await;
-    invite(&back, &address).await.unwrap();
-    until_together(&back, &other).await;
-    stop([other, back]).await;
+    invite(&next, &address).await.unwrap();
+    until_together(&next, &other).await;
+    stop([other, next]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +201,7 @@ async fn who_is_not_fetched_is_told_how_to_join() {
     );
     let told = invite(&one, "192.0.2.1:9").await.unwrap_err();
     assert!(told.contains("not an address of this host"), "{told}");
-    let told = invite(&one, "10.101.10:9999").await.unwrap_err();
+    let told = invite(&one, ":9").await.unwrap_err();
     assert!(told.contains("leads nowhere"), "{told}");
 
     // Nor is one that is among others, or that came by itself let go.
