@@ -146,7 +146,16 @@ fn actors_and_clients_of_a_system_go_on_while_it_is_fetched_and_let_go() {
 def run():
     one, two = system(kennel=True), system(barn='oats')
     counter = two.createActor(Counter, globalName='the counter')
-    assert asked(two, counter, 'x') == 1
+    count = 0
+
+    def counts():
+        # From both systems, whatever lies between them.
+        nonlocal count
+        count += 2
+        assert asked(two, counter, 'x') == count - 1
+        assert asked(one, counter, 'x') == count
+
+    counts()
     registrar = one.createActor(Registrar)
     asked(one, registrar, ('watch',))
     raised = [is_created(one, Horse), is_created(one, Cow), is_created(two, Dog)]
@@ -163,7 +172,7 @@ def run():
         assert is_created(one, Cow) is None
         asked(one, registrar, ('create', Horse))
         assert asked(one, registrar, ('pass on', 'c')) == ('Horse', 'c')
-        assert asked(two, counter, 'x') == 2 * times
+        counts()
         assert two.createActor(Counter, globalName='the counter') == counter
         # By its address the first time, the second time by the one that the watcher has.
         admin = asked(one, registrar, ('told',))[-1][2]
@@ -173,7 +182,7 @@ def run():
         # It goes on, and what there is between the actors of both as well.
         until(lambda: is_created(one, Horse) is None, 'no horse here')
         assert is_created(two, Dog) is None
-        assert asked(two, counter, 'x') == 2 * times + 1
+        counts()
         assert asked(one, horse, 'd') == asked(two, horse, 'd') == ('Horse', 'd')
         assert asked(two, dog, 'e') == ('Dog', 'e')
         assert asked(one, registrar, ('pass on', 'f')) == ('Horse', 'f')
@@ -256,6 +265,14 @@ def run():
     assert asked(two, counter, 'x') == 2
     added = lambda: [told[0] for told in asked(two, watcher, ('told',))]
     until(lambda: sorted(added()) == [False, True, True], added)
+    # It does not come back this time.
+    os.kill(node_of(asked(again, again.createActor(Process), 'x')), signal.SIGKILL)
+    systems.remove(again)
+    until(lambda: added().count(False) == 2, added)
+    last = system()
+    asked(last, last.createActor(Registrar), ('register', two.at, {}))
+    until(lambda: is_created(last, Horse), 'it comes to another one')
+    assert asked(two, counter, 'x') == 3
 "#,
     );
 }

@@ -156,6 +156,10 @@ pub(super) async fn admit(
     at: &str,
 ) -> Result<JoinResponse, Refusal> {
     let membership = &node.membership;
+    if node.mutual.moving.try_lock().is_err() {
+        let text = "this node is about to be of another convention; ask again";
+        return Err(Refusal::new(RefusalCode::Busy, text));
+    }
     let wishes: JoinWishes = decode(JoinWishes::NAME, JoinWishes::VERSION, &request.document)
         .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
     let key = Authority::request_key_hash(&request.certificate_request)

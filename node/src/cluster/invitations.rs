@@ -47,6 +47,8 @@ struct Invitation {
     comes: bool,
     /// It was here when it was looked at last.
     run: Option<Incarnation>,
+    /// It has said that it does not come.
+    refuses: bool,
     /// Why it does not come, as it was logged.
     trouble: Option<String>,
 }
@@ -69,7 +71,8 @@ impl Invitations {
         let port = address
             .rsplit_once(':')
             .and_then(|(_, port)| port.parse().ok());
-        port.is_some_and(|port: u16| self.table().contains_key(&port))
+        let invited = |port: u16| self.table().get(&port).is_some_and(|it| !it.refuses);
+        port.is_some_and(invited)
     }
 
     /// What the systems that are on their way are said to offer.
@@ -99,6 +102,7 @@ impl Invitations {
             capabilities: capabilities.to_owned(),
             comes: false,
             run: None,
+            refuses: false,
             trouble: None,
         };
         table.insert(port, invitation);
@@ -269,6 +273,7 @@ async fn keep(
         };
         invitations.update(port, |it| {
             it.comes = false;
+            it.refuses = never.is_some();
             if let Some(reason) = trouble.as_ref().filter(|_| it.trouble != trouble) {
                 tracing::warn!(
                     address = it.address,

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use leader::reconcile::Replica;
@@ -101,8 +102,18 @@ async fn come(node: &Arc<Node>, from: NodeId, address: &str, authority: &str) ->
     }
     let admitted = match join::by_invitation(membership, address, authority).await {
         Ok(admitted) => admitted,
-        Err(reason) => return later(&reason),
+        Err((reason, true)) => return later(&reason),
+        Err((reason, false)) => {
+            return refused(
+                &reason,
+                "its own program may start it anew with a token of that convention",
+            );
+        }
     };
+    // Somebody may have been let in here at the same time.
+    if let Err(stays) = may_go(node, address) {
+        return stays;
+    }
     let moved = membership
         .identity()
         .moved(&admitted.response, authority, stamp());
@@ -165,7 +176,7 @@ async fn go(node: &Arc<Node>, convention: ConventionId) -> NodeAnswer {
     }
     if membership.invited_by().is_none() {
         return refused(
-            "it is in this convention by its own `Convention Address.IPv4`, not by an invitation",
+            "it is in this convention by itself, not by an invitation",
             "shut that system down, or use `director cluster remove`",
         );
     }
@@ -194,7 +205,8 @@ async fn go(node: &Arc<Node>, convention: ConventionId) -> NodeAnswer {
 /// Whether this node goes on alone when its convention has let it go: a program uses it, and
 /// nobody could bring it back.
 pub(super) fn goes_on_alone(node: &Node) -> bool {
-    node.membership.identity().user_secret().is_some()
+    let leaves = node.mutual.leaves.load(Ordering::Acquire);
+    !leaves && node.membership.identity().user_secret().is_some()
 }
 
 /// Whether the convention that this node was invited into is gone, as far as it can see.

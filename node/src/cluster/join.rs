@@ -173,20 +173,20 @@ pub(super) struct Admitted {
 /// that it knows the user's secret. Nothing is kept of it yet.
 ///
 /// # Errors
-/// Why it does not, for people.
+/// Why it does not, for people, and whether it is worth asking again.
 pub(super) async fn by_invitation(
     membership: &Arc<Membership>,
     address: &str,
     authority: KeyHash,
-) -> Result<Admitted, String> {
+) -> Result<Admitted, (String, bool)> {
     let secret = membership.identity().user_secret().cloned();
-    let secret = secret.ok_or_else(|| "no user's secret counts here".to_owned())?;
+    let secret = secret.ok_or_else(|| ("no user's secret counts here".to_owned(), false))?;
     let proof = Proof::Invited(Box::new(secret), authority);
-    let mut reason = format!("`{address}` has no address");
+    let mut reason = (format!("`{address}` has no address"), true);
     for remote in resolve(address).await {
         match admitted(membership, remote, &proof).await {
             Ok(admitted) => return Ok(admitted),
-            Err((refused, _)) => reason = refused.reason,
+            Err((refused, _)) => reason = (refused.reason, refused.again < REFUSED_AGAIN),
         }
     }
     Err(reason)

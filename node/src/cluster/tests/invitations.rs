@@ -215,7 +215,7 @@ async fn who_is_not_fetched_is_told_how_to_join() {
         assert!(told.contains("a convention with other systems"), "{told}");
     }
     let told = dismiss(&leader, &local(&member)).await.unwrap_err();
-    assert!(told.contains("`Convention Address.IPv4`"), "{told}");
+    assert!(told.contains("by itself, not by an invitation"), "{told}");
     assert!(member.is_member() && runs(&leader, &member));
     stop([member, leader, with_directory, one]).await;
 }
@@ -266,7 +266,7 @@ async fn nobody_is_fetched_by_one_that_does_not_know_the_users_secret() {
     let proof = invited::proof(&one.node, &wish, other.node.incarnation).unwrap();
     let call = NodeCall { wish, proof };
     let answer = invited::answer(&other.node, one.node.id, &call).await;
-    let NodeAnswer::Later { reason } = answer else {
+    let NodeAnswer::Refused { reason, .. } = answer else {
         panic!("{answer:?}");
     };
     assert!(
