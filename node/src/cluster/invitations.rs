@@ -309,7 +309,13 @@ async fn look(node: &Arc<Node>, port: u16) -> Look {
     let Some(wish) = wish.filter(|_| node.mutual.moving.try_lock().is_ok()) else {
         return Look::Later("this system has yet to join its own convention".to_owned());
     };
-    match call(node, port, None, wish).await {
+    let called = call(node, port, None, wish.clone()).await;
+    let own = node.membership.identity().authority_key();
+    let meant = |authority: &str| own.is_some_and(|own| own.to_string() == authority);
+    if !matches!(&wish, NodeWish::Come { authority, .. } if meant(authority)) {
+        return Look::Later("this system has gone into another convention meanwhile".to_owned());
+    }
+    match called {
         Ok((run, NodeAnswer::Done)) => {
             let mut applied = node.replica.applied();
             let come = async {

@@ -158,15 +158,14 @@ async fn two_that_invite_each_other_are_of_the_convention_of_the_one_with_the_sm
     }
     let (at_one, at_other) = (local(&one), local(&other));
     let (by_one, by_other) = tokio::join!(invite(&one, &at_other), invite(&other, &at_one));
-    (by_one.unwrap(), by_other.unwrap());
+    by_one.unwrap();
+    by_other.unwrap();
     let together = async {
         while convention(&one) != convention(&other) {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(super::host::LONG, together)
-        .await
-        .unwrap();
+    timeout(LONG, together).await.unwrap();
     stop([other, one]).await;
 }
 
