@@ -2,7 +2,7 @@
 //!
 //! The token pins the key of the convention's authority; without one, an operator compares the
 //! fingerprints that both sides show. The node's own key is kept before it is ever shown.
-//! A node that was invited asks once, and only where the user's secret is known as well (`invited`).
+//! A node that was invited asks once, where the user's secret is known as well (`invited`).
 //! Not here: what the convention makes of it (`admission`).
 
 use std::sync::Arc;

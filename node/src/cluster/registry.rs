@@ -526,8 +526,8 @@ impl RegistryHandle {
         });
     }
 
-    /// Whether this node has the same part still: asked where a watch is written, so that a log that
-    /// was let go meanwhile does not write over what came after it.
+    /// Whether this node has the same part still: asked where a watch is written, so that a log
+    /// that was let go meanwhile does not write over what came after it.
     fn has_part(&self, part: u64) -> bool {
         *self.parts.borrow() == part
     }
