@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 use super::peers::{PeerFault, Peers, WeakPeers};
 use super::standing::Standing;
 
+mod anew;
+
 /// The registry of this node, and the right to propose.
 #[derive(Debug)]
 pub(crate) struct RegistryHandle {
@@ -160,18 +162,6 @@ impl RegistryHandle {
             standing.leader = None;
             standing.leads = false;
         });
-    }
-
-    /// This node is of another convention from now on: nothing of the one before counts, its terms
-    /// and indexes neither. Gives its log of that one, to be shut down.
-    pub(super) fn begin_anew(&self) -> Option<Arc<Consensus>> {
-        let before = self.consensus();
-        self.become_follower(State::default(), 0);
-        self.offline.send_replace(false);
-        self.recovery.store(0, Ordering::Release);
-        self.standing.send_replace(Standing::default());
-        self.removed.send_replace(None);
-        before
     }
 
     /// A follower takes a document of the leader's stream in.
@@ -524,12 +514,6 @@ impl RegistryHandle {
                 }
             }
         });
-    }
-
-    /// Whether this node has the same part still: asked where a watch is written, so that a log
-    /// that was let go meanwhile does not write over what came after it.
-    fn has_part(&self, part: u64) -> bool {
-        *self.parts.borrow() == part
     }
 
     fn take_standing(&self, heard: &leader::Standing, part: u64) {
