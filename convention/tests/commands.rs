@@ -155,7 +155,7 @@ impl Author {
         let by = "ann".to_owned();
         let key = KeyDigest([1 + first % 5; 32]);
         let id = format!("t{}", second % 3);
-        let command = match third % 12 {
+        let command = match third % 13 {
             0 | 1 => MemberCommand::Admit {
                 node,
                 key: KeyDigest([node.0 as u8; 32]),
@@ -215,6 +215,7 @@ impl Author {
                 by,
                 stamp,
             },
+            11 => MemberCommand::TakeBack { node, by, stamp },
             _ => MemberCommand::Recovered { node, stamp },
         };
         Command::Member(command)
@@ -323,7 +324,10 @@ fn check(state: &State) {
     let bounded = |group: &protocol::registry::Group| group.history.len() <= HISTORY_KEPT;
     assert!(state.groups.values().all(bounded));
     let removed = |node: &NodeId| state.roll.removed.contains_key(node);
-    assert!(!state.members.keys().any(removed), "removed for good");
+    assert!(
+        !state.members.keys().any(removed),
+        "a member is not removed as well"
+    );
     let keys: Vec<_> = state.members.values().map(|m| m.admission.key).collect();
     let keys: Vec<_> = keys
         .iter()

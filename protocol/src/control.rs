@@ -6,6 +6,9 @@
 
 mod application;
 pub use application::{ActorDelivery, ApplicationRequest};
+mod calling;
+pub use calling::{NodeAnswer, NodeCall, NodeWish};
+
 mod cluster;
 pub use cluster::{
     Candidate, ClusterRequest, ClusterResponse, ConventionStatus, DrawnToken, Explanation, Lies,

@@ -171,12 +171,20 @@ class Actor:
         self._myRef.update_capability(capabilityName, capabilityValue)
 
     def preRegisterRemoteSystem(self, remoteAddress: Any, remoteCapabilities: Any) -> None:
-        """Nothing for a system of the convention; raises for others, which join by themselves."""
-        self._myRef.register_system(remoteAddress, True)
+        """Invites the system at ``host:port`` into this one's convention, until it is deregistered.
+
+        It is one that a program of the same user has started on this host, or will; for all others
+        UnsupportedOperation says how they join. ``remoteCapabilities`` is what it is taken to offer
+        while it is on its way. Returns when it has come, or after 1.5 s.
+        """
+        self._myRef.invite_system(remoteAddress, remoteCapabilities)
 
     def deRegisterRemoteSystem(self, remoteAddress: Any) -> None:
-        """Nothing for a system outside of the convention; raises for members."""
-        self._myRef.register_system(remoteAddress, False)
+        """Invites a system no longer, and lets it go: it goes on as a convention of its own.
+
+        ``host:port``, or the address by which ActorSystemConventionUpdate has told of it.
+        """
+        self._myRef.dismiss_system(remoteAddress)
 
 
 class _Super:

@@ -1,7 +1,8 @@
 //! Members: they are admitted, start, stop, are lost, drained and removed.
 //!
-//! A refused admission changes nothing but the audit. An id that was removed never comes back;
-//! a report about an older run of a member is stale.
+//! A refused admission changes nothing but the audit. An id that was removed comes back only where
+//! the leader takes it back (a program's node that has proven to be of the same user).
+//! A report about an older run of a member is stale.
 //! Not here: what becomes of a member's Director actors (`vacate`), tokens (`joining`).
 
 use protocol::NodeId;
@@ -49,6 +50,7 @@ impl Registry {
                 stamp,
             } => self.let_vote(*node, *on, by, *stamp),
             MemberCommand::Recovered { node, stamp } => self.recovered(*node, *stamp),
+            MemberCommand::TakeBack { node, by, stamp } => self.take_back(*node, by, *stamp),
             MemberCommand::TakeRaftId { node, stamp } => self.take_raft_id(*node, *stamp),
             MemberCommand::Issue { .. }
             | MemberCommand::Revoke { .. }
@@ -175,6 +177,20 @@ impl Registry {
         let event = Event {
             what,
             subject: &member.name,
+            by,
+            detail: &node.to_string(),
+        };
+        self.audit(stamp, &event);
+        Outcome::Done
+    }
+
+    fn take_back(&mut self, node: NodeId, by: &str, stamp: Stamp) -> Outcome {
+        let Some(removal) = self.state.roll.removed.remove(&node) else {
+            return Outcome::Stale;
+        };
+        let event = Event {
+            what: "member taken back",
+            subject: &removal.name,
             by,
             detail: &node.to_string(),
         };

@@ -55,6 +55,11 @@ pub(super) fn command(verb: &str, rest: &[&str], stamp: Stamp) -> Option<Command
             by,
             stamp,
         },
+        "take-back" => MemberCommand::TakeBack {
+            node: node(rest[0]),
+            by,
+            stamp,
+        },
         "drained" | "undrained" => MemberCommand::Drain {
             node: node(rest[0]),
             on: verb == "drained",

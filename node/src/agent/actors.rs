@@ -153,6 +153,30 @@ impl Actors {
         Some(self.table().actors.get(&actor)?.stage.subscribe())
     }
 
+    /// Waits until an actor stands, or is known not to. It is looked at from this call on, so that
+    /// what became of it is known also where it has gone before the first look.
+    pub(crate) fn stands(
+        &self,
+        actor: ActorId,
+    ) -> impl Future<Output = Result<(), ActorFailure>> + Send + use<> {
+        let stage = self.stage(actor);
+        async move {
+            let died = || ActorFailure {
+                code: FailureCode::ProcessDied,
+                message: "its process ended before it stood".to_owned(),
+                traceback: None,
+            };
+            let mut stage = stage.ok_or_else(died)?;
+            let reached = stage.wait_for(|stage| *stage != Stage::Starting).await;
+            match reached.map(|stage| stage.clone()) {
+                // One that has ended has stood.
+                Ok(Stage::Running | Stage::Ended) => Ok(()),
+                Ok(Stage::Failed(failure)) => Err(failure),
+                Ok(Stage::Starting) | Err(_) => Err(died()),
+            }
+        }
+    }
+
     fn insert(&self, birth: &Birth) -> bool {
         let mut table = self.table();
         if table.actors.contains_key(&birth.actor) {
@@ -279,7 +303,7 @@ impl Node {
         if self.announce(&birth, &token) {
             self.bring_up(birth, token).await
         } else {
-            self.stands(birth.actor).await
+            self.actors.stands(birth.actor).await
         }
     }
 
@@ -290,6 +314,9 @@ impl Node {
         token: String,
     ) -> Result<(), ActorFailure> {
         let actor = birth.actor;
+        // From before there is a process: it may say why it does not stand, and be gone, before
+        // this is looked at again.
+        let stands = self.actors.stands(actor);
         let spawned = match self.sources.set_up(self, &birth.origin).await {
             Ok(()) => self
                 .hosting
@@ -302,7 +329,7 @@ impl Node {
             self.never_started(actor, &failure);
             return Err(failure);
         }
-        match tokio::time::timeout(START_LIMIT, self.stands(actor)).await {
+        match tokio::time::timeout(START_LIMIT, stands).await {
             Ok(stood) => stood,
             Err(_elapsed) => {
                 let _had_process = self.hosting.kill(actor);
@@ -330,24 +357,6 @@ impl Node {
             allotment: self.serials.range(),
             environment: Vec::new(),
             user: None,
-        }
-    }
-
-    /// Waits until an actor stands, or is known not to.
-    pub(crate) async fn stands(&self, actor: ActorId) -> Result<(), ActorFailure> {
-        let died = || ActorFailure {
-            code: FailureCode::ProcessDied,
-            message: "its process ended before it stood".to_owned(),
-            traceback: None,
-        };
-        let Some(mut stage) = self.actors.stage(actor) else {
-            return Err(died());
-        };
-        let reached = stage.wait_for(|stage| *stage != Stage::Starting).await;
-        match reached.map(|stage| stage.clone()) {
-            Ok(Stage::Running) => Ok(()),
-            Ok(Stage::Failed(failure)) => Err(failure),
-            Ok(Stage::Ended | Stage::Starting) | Err(_) => Err(died()),
         }
     }
 
@@ -539,3 +548,6 @@ fn reason(actor: &Actor, end: &WorkerEnded) -> String {
         None => format!("its process ended{last}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

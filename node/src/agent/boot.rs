@@ -17,7 +17,7 @@ use std::time::Duration;
 use leader::OpenError;
 use leader::reconcile::{ProposeFailure, Replica};
 use protocol::Incarnation;
-use protocol::registry::{Command, FEATURE_LEVEL, MemberCommand};
+use protocol::registry::Command;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,7 +35,7 @@ use crate::cluster::membership::{Membership, TakeUpFault};
 use crate::cluster::mutual::Mutual;
 use crate::cluster::packages::Packages;
 use crate::cluster::warnings::{self, Warning, Warnings};
-use crate::cluster::{farewell, lanes, leadership, same_user, session, start, voters};
+use crate::cluster::{farewell, founding, lanes, leadership, same_user, start, voters};
 use crate::directory::{
     Directory, NodeRecord, Settings, SettingsError, log_socket_path, relay_socket_path,
     runtime_folder, socket_path, worker_socket_path,
@@ -283,7 +283,7 @@ impl Agent {
             record,
             hosting_stopped: CancellationToken::new(),
         };
-        agent.announce().await?;
+        founding::announce(&agent.node).await?;
         agent.follow(events, ends);
         if let Some(log) = voter_to_be {
             voters::go_on(&agent.node, log);
@@ -388,41 +388,6 @@ impl Agent {
             tracing::warn!(%cause, "the state of a node that has left stays behind: remove it");
         }
         tracing::info!("node stopped");
-    }
-
-    /// Has a convention of one know this run; in one of several, whoever leads is told in time.
-    async fn announce(&self) -> Result<(), StartError> {
-        let node = &self.node;
-        if !node.membership.leads() {
-            return Ok(());
-        }
-        if node.replica.read(|state| state.convention.is_none()) {
-            let convention = node.membership.identity().convention();
-            let found = Command::Found {
-                convention: convention.unwrap_or_default(),
-                feature_level: FEATURE_LEVEL,
-                stamp: stamp(),
-            };
-            Replica::propose(&*node.replica, found).await?;
-            // Afterwards it is the convention's, and changed by command.
-            let voters = Command::Member(MemberCommand::Voters {
-                wanted: node.settings.voters,
-                by: "convvoters.cfg".to_owned(),
-                stamp: stamp(),
-            });
-            Replica::propose(&*node.replica, voters).await?;
-        }
-        let log = node.replica.consensus();
-        let recoveries = log.map_or(0, |log| log.identity().recovery_epoch);
-        if recoveries > node.replica.read(|state| state.roll.recoveries) {
-            let recovered = Command::Member(MemberCommand::Recovered {
-                node: node.id,
-                stamp: stamp(),
-            });
-            Replica::propose(&*node.replica, recovered).await?;
-        }
-        session::announce(node).await?;
-        Ok(())
     }
 
     /// Starts the tasks that serve the router, hosting and the registry.

@@ -152,7 +152,7 @@ impl Node {
             incarnation: self.incarnation,
             address: known.address,
             capabilities: own.to_owned(),
-            may_vote: self.membership.may_vote,
+            may_vote: self.membership.may_vote(),
             stamp: stamp(),
         })
     }

@@ -156,6 +156,10 @@ pub(super) async fn admit(
     at: &str,
 ) -> Result<JoinResponse, Refusal> {
     let membership = &node.membership;
+    if node.mutual.moving.try_lock().is_err() {
+        let text = "this node is about to be of another convention; ask again";
+        return Err(Refusal::new(RefusalCode::Busy, text));
+    }
     let wishes: JoinWishes = decode(JoinWishes::NAME, JoinWishes::VERSION, &request.document)
         .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
     let key = Authority::request_key_hash(&request.certificate_request)
@@ -164,13 +168,10 @@ pub(super) async fn admit(
     let admitted = match admitted {
         Ok(Entry::Again) => Ok(()),
         Ok(Entry::By(token)) => commit(membership, &wishes, KeyDigest(key.0), token).await,
-        Ok(Entry::SameUser) => {
-            let approved = approve_user(membership, &wishes, KeyDigest(key.0)).await;
-            match approved {
-                Ok(()) => commit(membership, &wishes, KeyDigest(key.0), None).await,
-                refused => refused,
-            }
-        }
+        Ok(Entry::SameUser) => match approve_user(membership, &wishes, KeyDigest(key.0)).await {
+            Ok(()) => commit(membership, &wishes, KeyDigest(key.0), None).await,
+            refused => refused,
+        },
         Err(refusal) => Err(refusal),
     };
     if let Err(refusal) = admitted {
@@ -216,7 +217,11 @@ fn judge(
     let secret = TokenSecret::from_bytes(&request.secret);
     if token == Some(same_user::TOKEN) {
         let judged = same_user::judge(&membership.identity(), &request.secret, KeyHash(key.0));
-        judged.map(|()| Entry::SameUser)?;
+        judged?;
+        // It may have been let go before; a fresh id and key would let it in as well.
+        if is_removed(membership, wishes.node) {
+            return Ok(Entry::SameUser);
+        }
         return known(membership, wishes, key).map(|known| known.unwrap_or(Entry::SameUser));
     }
     if let Some(known) = known(membership, wishes, key)? {
@@ -323,7 +328,7 @@ async fn own_key(membership: &Membership) -> Result<(), Refusal> {
         name: membership.name.clone(),
         address: membership.address().to_owned(),
         token: None,
-        may_vote: membership.may_vote,
+        may_vote: membership.may_vote(),
         stamp: stamp(),
     };
     propose(membership, admit).await
@@ -334,13 +339,27 @@ async fn approve_user(
     wishes: &JoinWishes,
     key: KeyDigest,
 ) -> Result<(), Refusal> {
+    let by = "being of the same user";
+    if is_removed(membership, wishes.node) {
+        let take_back = MemberCommand::TakeBack {
+            node: wishes.node,
+            by: by.to_owned(),
+            stamp: stamp(),
+        };
+        propose(membership, take_back).await?;
+    }
     let approve = MemberCommand::Approve {
         key,
         name: wishes.name.clone(),
-        by: "being of the same user".to_owned(),
+        by: by.to_owned(),
         stamp: stamp(),
     };
     propose(membership, approve).await
+}
+
+fn is_removed(membership: &Membership, node: NodeId) -> bool {
+    let registry = &membership.registry;
+    registry.read(|state| state.roll.removed.contains_key(&node))
 }
 
 async fn propose(membership: &Membership, command: MemberCommand) -> Result<(), Refusal> {

@@ -6,8 +6,8 @@
 //! never of user code in the agent. The parent hears of a failure or an end once: of the last
 //! attempt here, of the end from the other node's router, or of that node's loss.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::control::{ActorFailure, FailureCode, Origin};
@@ -35,6 +35,9 @@ const FITS_KEPT: usize = 4_096;
 /// Actors created elsewhere that are remembered.
 const ELSEWHERE_KEPT: usize = 65_536;
 
+/// Outcomes of creations that are remembered: many more than are under way at once.
+const BORN_KEPT: usize = 4_096;
+
 /// Members that are tried.
 const TRIED_MAX: usize = 5;
 
@@ -46,9 +49,36 @@ pub(crate) struct Fits {
     // Held for look-ups and insertions only.
     known: Mutex<HashMap<Asked, HashMap<String, bool>>>,
     elsewhere: Mutex<HashMap<ActorId, NodeId>>,
+    born: Mutex<Born>,
+}
+
+/// What became of actors that were created here for members: a request that comes again, as its
+/// answer got lost, gets the same answer, and nobody lives twice.
+#[derive(Debug, Default)]
+struct Born {
+    known: HashMap<ActorId, Result<(), ActorFailure>>,
+    oldest_first: VecDeque<ActorId>,
+}
+
+impl Born {
+    fn insert(&mut self, actor: ActorId, became: Result<(), ActorFailure>) {
+        if self.known.insert(actor, became).is_none() {
+            self.oldest_first.push_back(actor);
+        }
+        if self.oldest_first.len() > BORN_KEPT
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
 }
 
 impl Mutual {
+    fn born(&self) -> MutexGuard<'_, Born> {
+        let born = self.fits.born.lock();
+        born.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The member that an actor was created on from here.
     pub(crate) fn elsewhere(&self, actor: ActorId) -> Option<NodeId> {
         let elsewhere = self.fits.elsewhere.lock();
@@ -315,8 +345,13 @@ pub(crate) async fn answer(
     if is_of_program(node, &creation.origin) && !by_keys {
         programs::admit(node, &creation)?;
     }
+    if let Some(became) = node.mutual.born().known.get(&actor).cloned() {
+        return Ok(PeerResponse::Created(became.map(|()| node.id)));
+    }
     let name = creation.global_name.as_deref();
-    if let Some(existing) = name.and_then(|name| node.actors.named(name)) {
+    let existing = name.and_then(|name| node.actors.named(name));
+    // This very one, if the request comes again while it is under way.
+    if let Some(existing) = existing.filter(|existing| *existing != actor) {
         return Ok(PeerResponse::Existing(existing));
     }
     let birth = Birth {
@@ -344,6 +379,13 @@ pub(crate) async fn answer(
 }
 
 async fn bear(node: &Arc<Node>, from: NodeId, birth: Birth) -> Result<(), ActorFailure> {
+    let actor = birth.actor;
+    let became = bear_once(node, from, birth).await;
+    node.mutual.born().insert(actor, became.clone());
+    became
+}
+
+async fn bear_once(node: &Arc<Node>, from: NodeId, birth: Birth) -> Result<(), ActorFailure> {
     // Before the router knows of it: its creator decides what becomes of a failure.
     match &birth.origin {
         Origin::Source(hash) if is_of_program(node, &birth.origin) => {

@@ -99,7 +99,8 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-fn path(state: &StateFolder) -> PathBuf {
+/// Where the copy lies.
+pub(super) fn path(state: &StateFolder) -> PathBuf {
     state.path().join("registry.snapshot")
 }
 

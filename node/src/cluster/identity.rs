@@ -194,6 +194,32 @@ impl Identity {
         Ok(credentials)
     }
 
+    /// Keeps what a join brought to a node that has a convention already: it is of another one from
+    /// here on, and has no part in that one's authority.
+    pub(crate) fn moved(
+        &mut self,
+        response: &JoinResponse,
+        authority: KeyHash,
+        now: Stamp,
+    ) -> Result<Credentials, IdentityError> {
+        let credentials = self.joined(response, authority, now)?;
+        self.drop_authority()?;
+        Ok(credentials)
+    }
+
+    /// Founds a convention of its own anew, as a node that is of none any more.
+    pub(crate) fn found_anew(&mut self, now: Stamp) -> Result<Credentials, IdentityError> {
+        self.record.convention = Some(ConventionId(rand::random()));
+        self.record.founder = true;
+        self.certificate = None;
+        self.found_authority(now)?;
+        self.renew_own(now)?;
+        self.keep_record()?;
+        self.credentials()?.ok_or_else(|| IdentityError::Keys {
+            reason: "a founder has a certificate".to_owned(),
+        })
+    }
+
     /// Keeps a renewed certificate, which must be for this node and key and from an authority that
     /// it trusts.
     pub(crate) fn renewed(
@@ -421,6 +447,34 @@ mod tests {
         assert_eq!(member.convention(), Some(ConventionId([3; 16])));
         assert!(!member.is_founder() && member.authority().is_none());
         assert!(member.credentials().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_founder_moves_to_another_convention_and_founds_one_of_its_own_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Directory::at(folder.path()).state();
+        let mut node = Identity::open(&state, true, NOW).unwrap();
+        let (id, key, first) = (node.node(), node.key().hash(), node.convention());
+        let authority = Authority::found(ConventionId([3; 16]), NOW).unwrap();
+        let request = node.key().request().unwrap();
+        let response = JoinResponse {
+            convention: ConventionId([3; 16]),
+            node: id,
+            chain: authority.issue(&request, id, NOW).unwrap().to_der(),
+            document: Vec::new(),
+        };
+        let pinned = authority.certificate().key_hash();
+        node.moved(&response, pinned, NOW).unwrap();
+        let member = Identity::open(&state, true, NOW).unwrap();
+        assert_eq!(member.convention(), Some(ConventionId([3; 16])));
+        assert!(!member.is_founder() && member.authority().is_none());
+        let shown = node.found_anew(NOW).unwrap();
+        assert_eq!((shown.identity().node, shown.identity().key), (id, key));
+        assert!(![first, member.convention()].contains(&node.convention()));
+        let again = Identity::open(&state, true, NOW).unwrap();
+        assert_eq!(again.record, node.record);
+        assert!(again.is_founder() && again.authority().is_some());
+        assert_eq!(again.authority_key(), node.authority_key());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! The token pins the key of the convention's authority; without one, an operator compares the
 //! fingerprints that both sides show. The node's own key is kept before it is ever shown.
+//! A node that was invited asks once, where the user's secret is known as well (`invited`).
 //! Not here: what the convention makes of it (`admission`).
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ enum Proof {
     Token(Box<JoinToken>),
     /// That it runs as the same user on the same host.
     SameUser(Box<transport::token::TokenSecret>),
+    /// The same, to the convention with this authority alone.
+    Invited(Box<transport::token::TokenSecret>, KeyHash),
     /// Nothing: an operator approves it.
     Approval,
 }
@@ -144,16 +147,63 @@ async fn ask(
     remote: std::net::SocketAddr,
     proof: &Proof,
 ) -> Result<(), (Refused, bool)> {
+    let admitted = admitted(membership, remote, proof).await?;
+    let credentials = membership
+        .identity()
+        .joined(&admitted.response, admitted.authority, stamp())
+        .map_err(|error| broken(told(&error)))?;
+    membership.credentials.swap(credentials);
+    membership.peers.hint(admitted.known);
+    let JoinResponse {
+        convention, node, ..
+    } = admitted.response;
+    tracing::info!(%convention, %node, "joined");
+    Ok(())
+}
+
+/// A convention has let this node in.
+pub(super) struct Admitted {
+    pub(super) response: JoinResponse,
+    pub(super) authority: KeyHash,
+    /// Where its members are asked.
+    pub(super) known: Vec<String>,
+}
+
+/// Asks to be let into the convention of a node of this user, which has this authority and shows
+/// that it knows the user's secret. Nothing is kept of it yet.
+///
+/// # Errors
+/// Why it does not, for people, and whether it is worth asking again.
+pub(super) async fn by_invitation(
+    membership: &Arc<Membership>,
+    address: &str,
+    authority: KeyHash,
+) -> Result<Admitted, (String, bool)> {
+    let secret = membership.identity().user_secret().cloned();
+    let secret = secret.ok_or_else(|| ("no user's secret counts here".to_owned(), false))?;
+    let proof = Proof::Invited(Box::new(secret), authority);
+    let mut reason = (format!("`{address}` has no address"), true);
+    for remote in resolve(address).await {
+        match admitted(membership, remote, &proof).await {
+            Ok(admitted) => return Ok(admitted),
+            Err((refused, _)) => reason = (refused.reason, refused.again < REFUSED_AGAIN),
+        }
+    }
+    Err(reason)
+}
+
+async fn admitted(
+    membership: &Arc<Membership>,
+    remote: std::net::SocketAddr,
+    proof: &Proof,
+) -> Result<Admitted, (Refused, bool)> {
     let trust = match proof {
         Proof::Token(token) => JoinTrust::Pinned(token.authority),
+        Proof::Invited(_, authority) => JoinTrust::Pinned(*authority),
         Proof::SameUser(_) | Proof::Approval => JoinTrust::Compared,
     };
     let dialled = membership.endpoint.dial_to_join(remote, trust).await;
     let connection = dialled.map_err(|fault| not_reached(remote, &fault))?;
-    let broken = |reason: String| {
-        let again = ASK_AGAIN;
-        (Refused { reason, again }, false)
-    };
     let authority = connection
         .authority()
         .ok_or_else(|| broken(format!("`{remote}` shows no authority")))?;
@@ -168,7 +218,7 @@ async fn ask(
         Err(fault) => return Err(broken(format!("`{remote}`: {}", told(&fault)))),
     };
     let known: Result<JoinedTo, _> = decode(JoinedTo::NAME, JoinedTo::VERSION, &response.document);
-    if let Proof::SameUser(secret) = proof {
+    if let Proof::SameUser(secret) | Proof::Invited(secret, _) = proof {
         let own = membership.identity().key().hash();
         let shown = known.as_ref().map_or(&[][..], |known| &known.proof);
         if !same_user::is_convention(secret, authority, own, shown) {
@@ -178,16 +228,19 @@ async fn ask(
             )));
         }
     }
-    let credentials = membership
-        .identity()
-        .joined(&response, authority, stamp())
-        .map_err(|error| broken(told(&error)))?;
-    membership.credentials.swap(credentials);
     let told_of = known.map(|known| known.known).unwrap_or_default();
-    let addresses = told_of.into_iter().map(|(_, address)| address);
-    membership.peers.hint(addresses);
-    tracing::info!(convention = %response.convention, node = %response.node, "joined");
-    Ok(())
+    let known = told_of.into_iter().map(|(_, address)| address).collect();
+    Ok(Admitted {
+        response,
+        authority,
+        known,
+    })
+}
+
+/// It did not come to a decision.
+fn broken(reason: String) -> (Refused, bool) {
+    let again = ASK_AGAIN;
+    (Refused { reason, again }, false)
 }
 
 fn request(
@@ -200,11 +253,11 @@ fn request(
         node: membership.me,
         name: membership.name.clone(),
         address: membership.address().to_owned(),
-        may_vote: membership.may_vote,
+        may_vote: membership.may_vote() && !matches!(proof, Proof::Invited(..)),
     };
     let (token_id, secret) = match proof {
         Proof::Token(token) => (Some(token.id.to_string()), token.secret.bytes().to_vec()),
-        Proof::SameUser(secret) => (
+        Proof::SameUser(secret) | Proof::Invited(secret, _) => (
             Some(same_user::TOKEN.to_owned()),
             same_user::joiners(secret, authority, own).to_vec(),
         ),

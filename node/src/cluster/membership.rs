@@ -26,7 +26,10 @@ pub(crate) struct Membership {
     pub(crate) me: NodeId,
     pub(crate) incarnation: Incarnation,
     pub(crate) name: String,
-    pub(crate) may_vote: bool,
+    // What its own settings say.
+    may_vote: bool,
+    // Where the node that has fetched this one into its convention is reached. Held for a look.
+    invited_by: Mutex<Option<String>>,
     // Held for a look or the few writes of a renewal, never across an await.
     identity: Mutex<Identity>,
     pub(crate) credentials: Arc<CredentialsCell>,
@@ -132,6 +135,7 @@ impl Membership {
             incarnation,
             name: settings.node_name.clone(),
             may_vote: settings.voter,
+            invited_by: Mutex::default(),
             identity: Mutex::new(identity),
             credentials,
             audit: Audit::new(Arc::clone(&registry), tasks.clone()),
@@ -158,6 +162,24 @@ impl Membership {
     /// Whether this node leads now.
     pub(crate) fn leads(&self) -> bool {
         self.registry.standing().borrow().leads
+    }
+
+    /// Whether this node lets itself be made a voter. One that was invited does not: its convention
+    /// is its inviter's, and ends for it with that one.
+    pub(crate) fn may_vote(&self) -> bool {
+        self.may_vote && self.invited_by().is_none()
+    }
+
+    /// Where the node is reached that has fetched this one into its convention, if one has.
+    pub(crate) fn invited_by(&self) -> Option<String> {
+        let by = self.invited_by.lock();
+        by.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on this node is in a convention because of an invitation, or is not.
+    pub(super) fn set_invited(&self, by: Option<String>) {
+        let held = self.invited_by.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) = by;
     }
 
     /// Where others reach this node.

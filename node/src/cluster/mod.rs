@@ -3,10 +3,10 @@
 //! Read in this order: `membership` (what all share), `start` (taking part), `identity`, `endpoint`
 //! (the port and who passes), `peers` (asking others), `serve` (being asked), `vouching` and
 //! `removal` (whose word counts), `registry` with `proposals` and `standing` (what this node
-//! knows), `join`, `admission`, `session` and `sessions` with `lease` and `histories`;
-//! then what members do for each other: `leadership` and `voters`, `orders`, `fleet` and `steps`,
-//! `packages` with `distribution` and `holdings`, `lanes`, `creation`, `warnings`; `mutual` is what
-//! these keep.
+//! knows), `join`, `admission`, `founding`, `invitations` and `invited`, `session` and `sessions`
+//! with `lease` and `histories`; then what members do for each other: `leadership` and `voters`,
+//! `orders`, `fleet` and `steps`, `packages` with `distribution` and `holdings`, `lanes`,
+//! `creation`, `warnings`; `mutual` is what these keep.
 
 pub(crate) mod membership;
 pub(crate) mod start;
@@ -33,6 +33,10 @@ pub(crate) mod operator;
 pub(crate) mod recover;
 mod renew;
 pub(crate) mod same_user;
+
+pub(crate) mod founding;
+pub(crate) mod invitations;
+mod invited;
 
 mod feed;
 pub(crate) mod follow;

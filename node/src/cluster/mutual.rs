@@ -11,6 +11,7 @@ use protocol::{NodeId, SourceHash};
 use super::creation::Fits;
 use super::fleet::ClusterFleet;
 use super::holdings::Holdings;
+use super::invitations::Invitations;
 use super::lanes::Lanes;
 use super::leadership::LeaderReplica;
 use super::neighbours::Neighbours;
@@ -40,6 +41,10 @@ pub(crate) struct Mutual {
     pub(crate) beginning: AtomicU64,
     /// Nodes of the same user on this host that share no convention.
     pub(crate) neighbours: Neighbours,
+    /// Systems that actors of this node have invited.
+    pub(crate) invitations: Invitations,
+    /// Held while this node goes from one convention into another.
+    pub(crate) moving: tokio::sync::Mutex<()>,
     /// The log of a voter to be, until it has caught up.
     pub(crate) learner: Mutex<Option<Arc<Consensus>>>,
     /// Whether this node has left for good and is to forget itself at its stop.

@@ -5,7 +5,10 @@
 //! The kernel says that a process of the same user is at the other end; a node with a Director
 //! directory has no neighbours, and is nobody's. Nothing is created over such a link.
 //! After the welcome the dialler sends a byte if it wants a link, and the acceptor one if it takes
-//! it; two nodes that dial each other at once keep the link of the one with the smaller id.
+//! it; two nodes that dial each other at once keep the link of the one with the smaller id. Another
+//! byte begins a call (`invitations`, `invited`).
+//! A member that goes out of the convention is a neighbour from then on, and one that comes stays
+//! on the link that there is: what is between the actors of both goes on.
 //! Not here: what flows (`router`), members of the own convention (`lanes`).
 
 use std::collections::BTreeMap;
@@ -14,15 +17,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::control::{ConnectionRole, Hello, Welcome};
+use protocol::control::{ConnectionRole, Hello, NodeAnswer, NodeCall, Welcome};
 use protocol::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
 use protocol::{Frame, FrameKind, FrameReader, Header, Incarnation, NodeId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::invited;
 use super::lanes::BATCH_BYTES_MAX;
 use crate::agent::node::Node;
 use crate::directory::{runtime_folder, socket_path};
@@ -33,6 +39,12 @@ const GREETING_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sent by the dialler when it wants a link, and by the acceptor when it is to be used.
 const GO: u8 = 1;
+
+/// Sent by the dialler before a call.
+const CALL: u8 = 2;
+
+/// Longest document of a call or its answer.
+const CALL_BYTES_MAX: u32 = 64 << 10;
 
 /// Read at once of a batch, so that a length costs no memory before its bytes come.
 const PART_BYTES: usize = 1 << 20;
@@ -164,7 +176,13 @@ pub(crate) async fn find(node: &Node, run: Incarnation) -> Option<NodeId> {
 }
 
 /// Says hello to the node behind a socket.
-async fn greet(me: (NodeId, Incarnation), path: &Path) -> io::Result<(UnixStream, Welcome)> {
+///
+/// # Errors
+/// [`io::ErrorKind::Unsupported`] where a node is that has no neighbours.
+pub(super) async fn greet(
+    me: (NodeId, Incarnation),
+    path: &Path,
+) -> io::Result<(UnixStream, Welcome)> {
     let mut stream = UnixStream::connect(path).await?;
     if stream.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -192,11 +210,55 @@ async fn greet(me: (NodeId, Incarnation), path: &Path) -> io::Result<(UnixStream
         let frame = reader.next_frame().map_err(io::Error::other)?;
         if let Some(frame) = frame {
             if frame.header.kind != FrameKind::Welcome {
-                return Err(io::Error::other("it has no neighbours"));
+                let text = "it has no neighbours";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, text));
             }
             return Ok((stream, serde_json::from_slice(&frame.payload)?));
         }
     }
+}
+
+/// Asks a node that has welcomed this one for something.
+pub(super) async fn call(mut stream: UnixStream, call: &NodeCall) -> io::Result<NodeAnswer> {
+    stream.write_u8(CALL).await?;
+    write_document(&mut stream, call).await?;
+    read_document(&mut stream).await
+}
+
+async fn write_document(stream: &mut UnixStream, document: &impl Serialize) -> io::Result<()> {
+    let json = serde_json::to_vec(document)?;
+    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+    stream.write_u32_le(length).await?;
+    stream.write_all(&json).await
+}
+
+async fn read_document<T: DeserializeOwned>(stream: &mut UnixStream) -> io::Result<T> {
+    let length = stream.read_u32_le().await?;
+    if length > CALL_BYTES_MAX {
+        return Err(io::Error::other("a document is longer than any may be"));
+    }
+    let mut json = vec![0; length as usize];
+    stream.read_exact(&mut json).await?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// Whether a node is of this one's convention, whatever it was before.
+pub(super) fn is_member(node: &Node, whom: NodeId) -> bool {
+    let replica = &node.replica;
+    whom == node.id || replica.read(|state| state.members.contains_key(&whom))
+}
+
+/// A node is no member any more: what is between its actors and those here goes on by its socket,
+/// if it is a program's that lives; else it is lost.
+pub(super) fn keep(node: &Arc<Node>, whom: NodeId, run: Incarnation, reason: String) {
+    let (node, tracker) = (Arc::clone(node), node.tasks.clone());
+    tracker.spawn(async move {
+        let shutdown = node.shutdown.clone();
+        let found = shutdown.run_until_cancelled(find(&node, run)).await;
+        if found.flatten() != Some(whom) {
+            node.router.link_lost(whom, run, reason);
+        }
+    });
 }
 
 /// Dials a neighbour once; one that is not there any more is lost, with all that waits for it.
@@ -262,31 +324,33 @@ async fn accept(node: &Arc<Node>, handover: Handover) -> io::Result<()> {
         return Ok(());
     };
     let neighbours = &node.mutual.neighbours;
-    let is_member = node
-        .replica
-        .read(|state| state.members.contains_key(&whom) || whom == node.id);
     let ours = neighbours.with(|known| {
         let known = known.get(&whom);
         known.is_some_and(|known| known.dialling && node.id < whom)
     });
-    if is_member || ours || !handover.read_ahead.is_empty() {
+    if !handover.read_ahead.is_empty() {
         return Ok(());
     }
     let mut stream = UnixStream::from_std(handover.stream)?;
-    let agreeing = async {
-        // One that only looks for somebody ends here.
-        let wants = stream.read_u8().await? == GO;
-        if wants {
+    // One that only looks for somebody ends here.
+    let wish = timeout(GREETING_LIMIT, stream.read_u8()).await;
+    match wish.map_err(io::Error::other)?? {
+        CALL => answer_call(node, whom, stream).await,
+        GO if !is_member(node, whom) && !ours => {
             stream.write_u8(GO).await?;
+            neighbours.learn(whom, run, None);
+            carry(node, whom, run, stream);
+            Ok(())
         }
-        io::Result::Ok(wants)
-    };
-    let agreed = timeout(GREETING_LIMIT, agreeing).await;
-    if agreed.map_err(io::Error::other)?? {
-        neighbours.learn(whom, run, None);
-        carry(node, whom, run, stream);
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+async fn answer_call(node: &Arc<Node>, whom: NodeId, mut stream: UnixStream) -> io::Result<()> {
+    let call = timeout(GREETING_LIMIT, read_document(&mut stream)).await;
+    let call: NodeCall = call.map_err(io::Error::other)??;
+    let answer = invited::answer(node, whom, &call).await;
+    write_document(&mut stream, &answer).await
 }
 
 /// Lets the router use a link until it ends.

@@ -27,6 +27,8 @@ use super::vouching::Vouched;
 mod called_back;
 pub(crate) use called_back::first_of;
 
+mod anew;
+
 mod proving;
 
 /// The other members of the convention; clones are the same.

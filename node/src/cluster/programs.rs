@@ -8,12 +8,14 @@
 //! Not here: actors of the registry's sources (`creation`), the secret (`same_user`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::control::Origin;
 use protocol::peer::{Creation, PeerRequest};
 use protocol::wire::{Refusal, RefusalCode, Shape};
 use protocol::{NodeId, encode};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use transport::Connection;
 use transport::token::SecretHash;
 
@@ -32,29 +34,51 @@ pub(super) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
     if !may {
         return Place::Here;
     }
+    let until = Instant::now() + COMES_LIMIT;
+    loop {
+        let (place, comes) = place_now(node, birth).await;
+        match place {
+            Some(place) => return place,
+            // A system that is on its way is taken to fit until it says for itself.
+            None if comes && Instant::now() < until => node.mutual.invitations.looked(until).await,
+            // The attempt here tells what is wrong.
+            None => return Place::Here,
+        }
+    }
+}
+
+/// Where an actor fits now; if nowhere, whether a system that is on its way here is said to fit.
+async fn place_now(node: &Arc<Node>, birth: &Birth) -> (Option<Place>, bool) {
+    // Before the members: one that has come meanwhile is among them.
+    let coming = node.mutual.invitations.coming();
     let (drained, others) = node.replica.read(|state| {
         let member = state.members.get(&node.id);
         let drained = member.is_some_and(|member| member.admission.drained);
         (drained, others(state, node))
     });
-    if others.is_empty() {
-        return Place::Here;
+    if others.is_empty() && coming.is_empty() {
+        return (Some(Place::Here), false);
     }
     let mut sets = vec![node.capabilities()];
     sets.extend(others.iter().map(|(_, set)| set.clone()));
+    sets.extend(coming);
     let fits = fits(node, birth, sets).await;
     if fits.first() == Some(&true) && !drained {
-        return Place::Here;
+        return (Some(Place::Here), false);
     }
-    let fitting = others.iter().zip(fits.into_iter().skip(1));
+    let (of_members, of_coming) = fits
+        .get(1..)
+        .unwrap_or_default()
+        .split_at_checked(others.len())
+        .unwrap_or_default();
+    let fitting = others.iter().zip(of_members);
     let fitting: Vec<NodeId> = fitting
         .filter_map(|((id, _), fits)| fits.then_some(*id))
         .collect();
     if fitting.is_empty() {
-        // The attempt here tells what is wrong.
-        return Place::Here;
+        return (None, of_coming.contains(&true));
     }
-    Place::There(fitting)
+    (Some(Place::There(fitting)), false)
 }
 
 /// Whether each set of capabilities fits; nothing where the class cannot be looked at.
@@ -152,6 +176,9 @@ pub(super) fn is_shown(node: &Node, lane: &Connection, shown: &[u8]) -> bool {
         _ => false,
     }
 }
+
+/// How long a creation waits for a system that is on its way.
+const COMES_LIMIT: Duration = Duration::from_secs(15);
 
 /// The request and who is asked, as a hash.
 fn asked(member: NodeId, bare: &PeerRequest) -> Option<[u8; 32]> {

@@ -10,7 +10,7 @@ use crate::agent::node::Node;
 use crate::directory::{LeaderAddress, Settings, runtime_folder, socket_path};
 
 /// The admin port where none is written.
-const ADMIN_PORT: u16 = 1900;
+pub(super) const ADMIN_PORT: u16 = 1900;
 
 /// `host:port` under which others reach this node: what `advertise.cfg` says, else the address it
 /// listens on, else the one from which it reaches the listed leader or the world.

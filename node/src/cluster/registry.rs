@@ -22,6 +22,8 @@ use super::peers::{PeerFault, Peers, WeakPeers};
 use super::proposals;
 use super::standing::Standing;
 
+mod anew;
+
 /// The registry of this node, and the right to propose.
 #[derive(Debug)]
 pub(crate) struct RegistryHandle {
@@ -146,7 +148,8 @@ impl RegistryHandle {
         self.applied.send_replace(index);
         drop(held);
         self.parts.send_modify(|parts| *parts += 1);
-        self.take_standing(&consensus.standing().borrow());
+        let part = *self.parts.borrow();
+        self.take_standing(&consensus.standing().borrow(), part);
         self.pump(&consensus);
         true
     }
@@ -399,10 +402,12 @@ impl RegistryHandle {
                 }
             };
             tokio::select! {
-                fatal = failing => return fatal,
+                biased;
+                // A log that was let go before it was shut down has not failed.
                 changed = parts.changed() => if changed.is_err() {
                     return std::future::pending().await;
                 },
+                fatal = failing => return fatal,
             }
         }
     }
@@ -498,18 +503,18 @@ impl RegistryHandle {
     /// Keeps the stable watches as the consensus moves, as long as it is this node's.
     fn pump(self: &Arc<Self>, consensus: &Consensus) {
         let (handle, mut parts) = (Arc::clone(self), self.parts());
-        parts.borrow_and_update();
+        let part = *parts.borrow_and_update();
         let (mut applied, mut standing) = (consensus.applied(), consensus.standing());
         self.tasks.spawn(async move {
             loop {
                 let index = *applied.borrow_and_update();
                 if !handle.is_offline() {
-                    handle
-                        .applied
-                        .send_if_modified(|it| std::mem::replace(it, index) != index);
+                    handle.applied.send_if_modified(|it| {
+                        handle.has_part(part) && std::mem::replace(it, index) != index
+                    });
                 }
                 let now = standing.borrow_and_update().clone();
-                handle.take_standing(&now);
+                handle.take_standing(&now, part);
                 tokio::select! {
                     biased;
                     _changed = parts.changed() => return,
@@ -520,16 +525,18 @@ impl RegistryHandle {
         });
     }
 
-    fn take_standing(&self, heard: &leader::Standing) {
+    fn take_standing(&self, heard: &leader::Standing, part: u64) {
         let mut now = Standing::from(heard);
-        if now.leads {
+        if now.leads && self.has_part(part) {
             // Before anybody leads by what was done offline.
             self.come_back();
         }
         self.standing.send_if_modified(|standing| {
             now.term = now.term.max(standing.term);
-            let changed = *standing != now;
-            *standing = now.clone();
+            let changed = self.has_part(part) && *standing != now;
+            if changed {
+                *standing = now.clone();
+            }
             changed
         });
     }

@@ -17,7 +17,7 @@ use transport::token::{SecretHash, TokenSecret};
 
 use super::identity::Identity;
 
-/// Stands in for a token's id.
+/// Stands in for a token's id: of a node that a program of the user has started.
 pub(super) const TOKEN: &str = "user";
 
 /// Whether a joiner with this key has proven to know the user's secret, and the convention is one
@@ -63,6 +63,12 @@ pub(super) fn is_convention(
 /// authority and this request.
 pub(super) fn senders(secret: &TokenSecret, authority: KeyHash, request: [u8; 32]) -> [u8; 32] {
     proof(b"director user sends", secret, authority, KeyHash(request))
+}
+
+/// What a node shows that calls another into its convention, or out of it: it knows the secret, and
+/// means this authority and this wish.
+pub(super) fn callers(secret: &TokenSecret, authority: KeyHash, wish: [u8; 32]) -> [u8; 32] {
+    proof(b"director user calls", secret, authority, KeyHash(wish))
 }
 
 /// What a node shows on each lane whose messages it wants read as those of its user's programs: it

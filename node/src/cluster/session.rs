@@ -22,7 +22,7 @@ use transport::streams::{BiStream, FrameReceiver, FrameSender};
 
 use super::parts::Parts;
 use super::peers::told;
-use super::{strays, voters};
+use super::{invited, strays, voters};
 use crate::agent::node::{Node, stamp};
 
 /// Keeps a session with whoever leads, and announces this node when it leads itself, until
@@ -38,9 +38,16 @@ pub(crate) async fn run(node: Arc<Node>) {
             if leads {
                 lead(&node, &mut standing).await;
             } else if let Some(reason) = reason {
-                removed_for_good(&node, &reason, &mut removed).await;
+                if invited::goes_on_alone(&node) {
+                    go_on_alone(&node, &reason).await;
+                } else {
+                    removed_for_good(&node, &reason, &mut removed).await;
+                }
             } else if let Err(reason) = follow(&node).await {
                 tracing::debug!(reason, "no session");
+                if invited::is_deserted(&node) {
+                    return go_on_alone(&node, &reason).await;
+                }
                 membership.trouble.send_replace(Some(reason));
                 let pause = rand::rng().random_range(PAUSE_MS);
                 tokio::select! {
@@ -116,6 +123,20 @@ pub(crate) async fn announce(node: &Node) -> Result<(), leader::reconcile::Propo
         stamp: stamp(),
     };
     node.membership.registry.propose(started).await.map(drop)
+}
+
+/// A program's node that has no convention any more founds one of its own.
+async fn go_on_alone(node: &Arc<Node>, reason: &str) {
+    let membership = &node.membership;
+    let Some(left) = membership.identity().convention() else {
+        return;
+    };
+    tracing::warn!(reason, "this node goes on alone");
+    if let Err(failure) = invited::alone(node, left).await {
+        tracing::error!(failure, "this node has no convention of its own");
+        membership.trouble.send_replace(Some(failure));
+        tokio::time::sleep(REFUSED_PAUSE).await;
+    }
 }
 
 /// A node that was removed waits for the operator.
@@ -289,7 +310,7 @@ impl<'a> Session<'a> {
             name: membership.name.clone(),
             address: membership.address().to_owned(),
             capabilities: self.node.capabilities(),
-            may_vote: membership.may_vote,
+            may_vote: membership.may_vote(),
             feature_level: FEATURE_LEVEL,
             recoveries: membership.registry.recoveries(),
             raft: self.log.map(|raft| raft.0),

@@ -213,7 +213,8 @@ impl Sessions {
         true
     }
 
-    fn clear(&self) {
+    /// No member has a lease of this node.
+    pub(super) fn clear(&self) {
         self.seen().clear();
         self.moved();
     }

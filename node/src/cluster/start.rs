@@ -114,6 +114,25 @@ async fn open_part(
             return Ok(Some(consensus));
         }
     }
+    lead_or_vote(membership, consensus).await;
+    Ok(None)
+}
+
+/// Opens the empty log of a convention that this node has just founded anew.
+pub(super) async fn found(membership: &Membership, state: &StateFolder) -> Result<(), OpenError> {
+    let convention = membership.identity().convention().unwrap_or_default();
+    let voter = Voter {
+        node: membership.me,
+        address: membership.address().to_owned(),
+    };
+    let config = Config::single(state.raft(), Start::Found(convention), voter);
+    let consensus = Arc::new(open_log(&config, membership).await?);
+    lead_or_vote(membership, consensus).await;
+    Ok(())
+}
+
+/// Reads the registry from this node's log from now on; waits a moment for one that leads.
+async fn lead_or_vote(membership: &Membership, consensus: Arc<Consensus>) {
     // Among others, one that led when it ended holds itself for the leader until it hears of the
     // next: only its majority's answers give it a lease (`session`).
     let leads = consensus.is_leader();
@@ -126,7 +145,6 @@ async fn open_part(
             membership.lease.lead_alone();
         }
     }
-    Ok(None)
 }
 
 /// Opens the log; one that a process in its last throes still holds is waited for.

@@ -241,7 +241,7 @@ pub(crate) async fn construct(
     match node.mutual.ledger.begin(actor) {
         Some(true) => local.construct(order).await,
         // It is under way or stands; or it has ended, and is not to live twice.
-        Some(false) => node.stands(actor).await,
+        Some(false) => node.actors.stands(actor).await,
         None => Err(failure(format!("actor {actor} was discarded"))),
     }
 }

@@ -194,12 +194,17 @@ async fn drop_log(node: &Arc<Node>) -> Result<(), ActorFailure> {
     remove_file(&node.directory.state().raft())
 }
 
-/// From now on this node follows, whatever part it had.
-async fn stop_log(node: &Arc<Node>) {
+/// A log that is not read from yet is for nothing any more.
+pub(super) async fn let_learner_go(node: &Node) {
     if let Some(learner) = learner(node) {
         set_learner(node, None);
         learner.shutdown().await;
     }
+}
+
+/// From now on this node follows, whatever part it had.
+async fn stop_log(node: &Arc<Node>) {
+    let_learner_go(node).await;
     let registry = &node.membership.registry;
     if let Some(consensus) = registry.consensus() {
         let (index, state) = registry.read_at(|index, state| (index, state.clone()));

@@ -40,6 +40,12 @@ impl Vouched {
         known.iter().any(|(vouched, _)| *vouched == node)
     }
 
+    /// This node is of another convention: what was proven was proven of the one before.
+    pub(super) fn clear(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clear();
+    }
+
     fn add(&self, peer: &PeerIdentity) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= VOUCHED_MAX {

@@ -40,13 +40,18 @@ pub enum ApplicationRequest {
         /// Whether it is to be told from now on.
         on: bool,
     },
-    /// `preRegisterRemoteSystem(address, ..)` (on) and `deRegisterRemoteSystem(address)` of an
-    /// actor: refused where there is something to be done for it.
-    RegisterSystem {
+    /// `preRegisterRemoteSystem(address, capabilities)` of an actor: the system is invited, now and
+    /// until it is deregistered.
+    InviteSystem {
         /// `host:port` of the system, or its own address in hexadecimal digits.
         address: String,
-        /// Whether it is to be of the convention from now on.
-        on: bool,
+        /// What it is taken to offer until it says so itself, a dictionary literal.
+        capabilities: String,
+    },
+    /// `deRegisterRemoteSystem(address)` of an actor: it is invited no longer, and leaves.
+    DismissSystem {
+        /// `host:port` of the system, or its own address in hexadecimal digits.
+        address: String,
     },
 }
 

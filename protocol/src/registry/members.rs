@@ -311,4 +311,14 @@ pub enum MemberCommand {
         /// When.
         stamp: Stamp,
     },
+    /// A node that has left, or was removed, may be admitted again under its id: one that a
+    /// program has started, and that has proven to be of the user of this convention's nodes.
+    TakeBack {
+        /// The node.
+        node: NodeId,
+        /// Who asks.
+        by: String,
+        /// When.
+        stamp: Stamp,
+    },
 }

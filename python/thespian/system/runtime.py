@@ -340,13 +340,20 @@ class Runtime:
         """Has this actor told of the other nodes of the convention, or no longer."""
         self.request("application", ask="notify_members", on=bool(on))
 
-    def register_system(self, told: Any, on: bool) -> None:
-        """Raises where a system would have to be fetched into the convention, or put out of it."""
+    def invite_system(self, told: Any, capabilities: Any) -> None:
+        """Has the node fetch a system into its convention; raises where it never comes."""
+        offered = capable.to_literal(dict(capabilities or {}))
+        self._of_system("invite_system", told, capabilities=offered)
+
+    def dismiss_system(self, told: Any) -> None:
+        """Has the node let a system go; raises where it stays."""
+        self._of_system("dismiss_system", told)
+
+    def _of_system(self, ask: str, told: Any, **fields: Any) -> None:
         of_node = isinstance(told, address.ActorAddress)
-        fields = {"address": told._key.hex() if of_node else str(told), "on": on}
+        fields["address"] = told._key.hex() if of_node else str(told)
         number = next(self._requests)
-        frame = control.request(number, "application", ask="register_system", **fields)
-        answer = self._answer_to(number, frame)
+        answer = self._answer_to(number, control.request(number, "application", ask=ask, **fields))
         if answer.get("answer") == "failed":
             raise UnsupportedOperation("%s (%s)" % (answer["message"], answer.get("hint")))
 

@@ -114,9 +114,13 @@ class SimpleRuntime:
     def notify_members(self, _on: bool) -> None:
         """There are no other systems here, and never will be."""
 
-    def register_system(self, _told: Any, on: bool) -> None:
+    def invite_system(self, _told: Any, _capabilities: Any) -> None:
         """Needs a node."""
-        self.unsupported("preRegisterRemoteSystem" if on else "deRegisterRemoteSystem")
+        self.unsupported("preRegisterRemoteSystem")
+
+    def dismiss_system(self, _told: Any) -> None:
+        """Needs a node."""
+        self.unsupported("deRegisterRemoteSystem")
 
     def unsupported(self, name: str) -> Any:
         """Says that an operation needs a node."""

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, director, internal, refused, system_status};
 use crate::agent::node::Node;
-use crate::cluster::reachable;
+use crate::cluster::invitations;
 use crate::router::{Caller, CallerKind, Taken};
 use crate::store::{Arrived, StoreError};
 
@@ -41,15 +41,18 @@ pub(super) fn at_once(node: &Arc<Node>, from: &Caller, request: &Request) -> Opt
         }
         (ApplicationRequest::NotifySources { on }, Some(actor)) => node.watch_sources(actor, *on),
         (ApplicationRequest::NotifyMembers { on }, Some(actor)) => node.watch_members(actor, *on),
-        (ApplicationRequest::LoadSource { .. } | ApplicationRequest::RegisterSystem { .. }, _) => {
-            return None;
-        }
+        (
+            ApplicationRequest::LoadSource { .. }
+            | ApplicationRequest::InviteSystem { .. }
+            | ApplicationRequest::DismissSystem { .. },
+            _,
+        ) => return None,
         (_, None) => return Some(Begun::Answered(Err(only_actors()))),
     }
     Some(Begun::Answered(Ok(done())))
 }
 
-/// Answers the requests that may take their time: to load what was uploaded, to look for a system.
+/// Answers the requests that may take their time: to load what was uploaded, to fetch a system.
 pub(super) async fn answer(
     node: &Arc<Node>,
     request: ApplicationRequest,
@@ -57,8 +60,15 @@ pub(super) async fn answer(
 ) -> Answer {
     let info = match request {
         ApplicationRequest::LoadSource { info } => info,
-        ApplicationRequest::RegisterSystem { address, on } => {
-            return register(node, &address, on).await;
+        ApplicationRequest::InviteSystem {
+            address,
+            capabilities,
+        } => {
+            let invited = invitations::invite(node, &address, &capabilities).await;
+            return invited.map(|()| done());
+        }
+        ApplicationRequest::DismissSystem { address } => {
+            return invitations::dismiss(node, &address).await.map(|()| done());
         }
         _ => return Err(internal("it was to be answered at once")),
     };
@@ -71,25 +81,6 @@ pub(super) async fn answer(
     let hash = package.hash();
     node.take_source(hash, info, std::future::ready(Ok(package)));
     Ok(Response::SourceTaken { hash })
-}
-
-/// A system is to be of this convention, or not: only where that is so already nothing is to be
-/// done, because systems join by themselves.
-async fn register(node: &Node, address: &str, on: bool) -> Answer {
-    match (reachable::is_of_convention(node, address).await, on) {
-        (true, true) | (false, false) => Ok(done()),
-        (false, true) => Err(refused(
-            format!("`{address}` is no member of this convention, and systems are not fetched"),
-            Some(
-                "start it with this one's address as its `Convention Address.IPv4`; a node with a \
-                 Director directory joins by `convleader.cfg`",
-            ),
-        )),
-        (true, false) => Err(refused(
-            format!("`{address}` is a member of this convention, and members leave by themselves"),
-            Some("shut that system down, or use `director cluster remove`"),
-        )),
-    }
 }
 
 /// A message to the node's own address; `taken` goes when its bytes are dealt with.

@@ -127,8 +127,10 @@ fn director(node: &Arc<Node>) -> Announced {
 pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
     match announced {
         Announced::Existing(actor) => {
+            // One that has gone since was there.
+            let stands = node.actors.stands(actor);
             if node.actors.stage(actor).is_some() {
-                node.stands(actor).await.map_err(not_created)?;
+                stands.await.map_err(not_created)?;
             }
             Ok(Response::Created { actor })
         }

@@ -61,7 +61,7 @@ impl Map {
     }
 
     /// Tells the router what is new since `before`.
-    pub(crate) fn tell(&self, node: &Node, before: &Self) {
+    pub(crate) fn tell(&self, node: &Arc<Node>, before: &Self) {
         for (id, peer) in &before.peers {
             let now = self.peers.get(id);
             let reason = match now {
@@ -74,7 +74,11 @@ impl Map {
             };
             if let Some(reason) = reason {
                 let run = peer.incarnation;
-                node.router.link_lost(*id, run, reason.clone());
+                if now.is_none() && node.directory.is_private() {
+                    neighbours::keep(node, *id, run, reason.clone());
+                } else {
+                    node.router.link_lost(*id, run, reason.clone());
+                }
                 let refusal = Refusal::new(RefusalCode::Stopping, reason);
                 node.mutual.lanes.close_run(*id, run, &refusal);
                 node.mutual.holdings.forget(*id);

@@ -181,11 +181,12 @@ pub(crate) fn broken(node: &Node, whom: NodeId, reason: &str) {
 }
 
 async fn bring_up(node: &Arc<Node>, whom: NodeId) {
-    if node.mutual.neighbours.knows(whom) {
-        return neighbours::bring_up(node, whom).await;
-    }
     let mut wait_ms = AGAIN_MS;
     while node.mutual.lanes.with(whom, |lane| lane.up.is_none()) {
+        let is_member = neighbours::is_member(node, whom);
+        if !is_member && node.mutual.neighbours.knows(whom) {
+            return neighbours::bring_up(node, whom).await;
+        }
         if let Err(reason) = dial(node, whom).await {
             tracing::info!(node = %whom, reason, "no lane yet");
         }

@@ -35,12 +35,17 @@ pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
         by,
         stamp: stamp(),
     };
+    // From before: one that is let go and does not leave goes on alone.
+    node.mutual.leaves.store(true, Ordering::Release);
     match step(node, id, remove, &[]).await {
         // The removal closes the connection on which its answer would come.
         Err(error) if error.code == ErrorCode::TimedOut && has_left(node).await => {}
-        other => drop(other?),
+        Err(error) => {
+            node.mutual.leaves.store(false, Ordering::Release);
+            return Err(error);
+        }
+        Ok(_) => {}
     }
-    node.mutual.leaves.store(true, Ordering::Release);
     node.stop.cancel();
     Ok(done(vec![
         "this node has left the convention and stops; its packages and identity are forgotten"

@@ -3,6 +3,7 @@
 mod alone;
 pub(crate) mod host;
 mod intruder;
+mod invitations;
 mod joining;
 mod members;
 mod neighbours;

@@ -1,9 +1,15 @@
 //! Who proves on a lane to run as the same user, and who does not.
 
+use std::fs;
+use std::path::Path;
+
+use protocol::ActorId;
+use protocol::control::{ClientEnvironment, Origin};
+use protocol::peer::{Creation, PeerRequest, PeerResponse};
 use transport::{Alpn, Connection};
 
 use super::host::Host;
-use crate::cluster::{programs, same_user};
+use crate::cluster::{creation, programs, same_user};
 
 const PRIVATE: (&str, &str) = ("private", "made for a test");
 
@@ -59,4 +65,55 @@ async fn nodes_of_one_user_prove_it_on_each_lane_and_members_by_token_cannot() {
     for host in [outsider, member, founder] {
         host.stop().await;
     }
+}
+
+/// An actor of a program's own module in this folder, as a member asks for it.
+fn wanted(node: &crate::agent::node::Node, folder: &Path) -> Creation {
+    fs::write(
+        folder.join("app.py"),
+        "from thespian.actors import Actor\n\nclass Main(Actor):\n    pass\n",
+    )
+    .unwrap();
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python");
+    let mut creation = Creation {
+        actor: node.fresh_actor(),
+        parent: ActorId::NONE,
+        origin: Origin::Client(ClientEnvironment {
+            interpreter: "python3".to_owned(),
+            sys_path: vec![text(folder), text(&module)],
+            main: None,
+            directory: text(folder),
+        }),
+        class: "app.Main".to_owned(),
+        global_name: Some("the one".to_owned()),
+        requirements: None,
+        proof: None,
+    };
+    let bare = PeerRequest::Create(creation.clone());
+    creation.proof = programs::proof_of(node, node.id, &bare);
+    creation
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_is_asked_for_again_gets_its_answer_and_nobody_lives_twice() {
+    let host = Host::start(tempfile::tempdir().unwrap(), &[PRIVATE]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let wanted = wanted(&host.node, folder.path());
+    let ask = || creation::answer(&host.node, host.node.id, wanted.clone());
+    let created = |answer| match answer {
+        Ok(PeerResponse::Created(Ok(at))) => at == host.node.id,
+        other => panic!("{other:?}"),
+    };
+    // Its first answer was not waited for.
+    let (first, again) = tokio::join!(ask(), ask());
+    assert!(created(first) && created(again));
+    assert!(host.node.actors.stage(wanted.actor).is_some());
+    host.node.exit(wanted.actor, host.node.patience.exit).await;
+    assert!(created(ask().await));
+    assert!(
+        host.node.actors.stage(wanted.actor).is_none(),
+        "it has ended"
+    );
+    host.stop().await;
 }

@@ -1,0 +1,31 @@
+//! The registry of a node that is of another convention from now on.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use leader::Consensus;
+use protocol::registry::State;
+
+use super::{RegistryHandle, Standing};
+
+impl RegistryHandle {
+    /// Nothing of the convention before counts, its terms and indexes neither. Gives the log of
+    /// that one, to be shut down.
+    pub(in crate::cluster) fn begin_anew(&self) -> Option<Arc<Consensus>> {
+        let before = self.consensus();
+        self.become_follower(State::default(), 0);
+        let followed = self.followed_mut();
+        self.back();
+        drop(followed);
+        self.recovery.store(0, Ordering::Release);
+        self.standing.send_replace(Standing::default());
+        self.removed.send_replace(None);
+        before
+    }
+
+    /// Whether this node has the same part still: asked where a watch is written, so that a log
+    /// that was let go meanwhile does not write over what came after it.
+    pub(super) fn has_part(&self, part: u64) -> bool {
+        *self.parts.borrow() == part
+    }
+}
