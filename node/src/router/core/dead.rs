@@ -181,6 +181,5 @@ impl Core {
 /// What a node itself tells a party of a child, a name or the end that is asked of it. Who has
 /// gone needs it no more: nothing that an actor sent is lost with it.
 fn is_notice(sender: ActorId, flags: Flags) -> bool {
-    flags.contains(Flags::SYSTEM)
-        && sender == ActorId::allot(sender.incarnation(), Serials::NODE)
+    flags.contains(Flags::SYSTEM) && sender == ActorId::allot(sender.incarnation(), Serials::NODE)
 }
