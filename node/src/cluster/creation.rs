@@ -410,7 +410,7 @@ impl Node {
         let mut holders: Vec<_> = self.mutual.holdings.holders(source);
         let slots = state.slots.values().filter(|slot| slot.source == source);
         holders.extend(slots.map(|slot| slot.node));
-        holders.extend(super::voters::voters(self));
+        holders.extend(self.replica.voters());
         let leader = self.membership.registry.standing().borrow().leader.clone();
         holders.extend(leader.map(|(id, _)| id));
         let willing = state.members.iter().filter(|(_, m)| m.admission.may_vote);

@@ -68,3 +68,4 @@ pub(crate) mod neighbours;
 pub(crate) mod programs;
 
 pub(crate) mod warnings;
+mod wishes;

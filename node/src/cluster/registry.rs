@@ -1,9 +1,11 @@
 //! The registry as this node has it: one handle, whether the node is a voter or a follower.
 //!
-//! A voter reads the state that consensus applies; a follower applies the same commands, which the
-//! leader streams to it, to a registry of its own. A change of part swaps the source underneath.
-//! Not here: the stream (`follow`), becoming a voter (`voters`).
+//! A voter reads the state that consensus applies; a follower has a view of it, which the leader
+//! streams to it. A change of part swaps the source underneath.
+//! Not here: the stream (`feed`), what a follower wishes to know (`wishes`), becoming a voter
+//! (`voters`).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,14 +14,16 @@ use convention::Registry;
 use leader::reconcile::{ProposeFailure, Replica};
 use leader::{AppliedEntry, Consensus, FatalError};
 use protocol::NodeId;
-use protocol::peer::{PeerRequest, PeerResponse, Streamed};
+use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::registry::{Command, Outcome, State};
+use protocol::view::{Change, Streamed};
 use protocol::wire::RefusalCode;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::peers::{PeerFault, Peers, WeakPeers};
 use super::standing::Standing;
+use super::wishes::Wishes;
 
 /// The registry of this node, and the right to propose.
 #[derive(Debug)]
@@ -40,14 +44,26 @@ pub(crate) struct RegistryHandle {
     offline: watch::Sender<bool>,
     // The recovery of the convention that a leader told of.
     recovery: AtomicU64,
+    wishes: Wishes,
     tasks: TaskTracker,
 }
 
-/// A follower's own copy.
+/// A follower's view.
 #[derive(Debug, Default)]
 struct Followed {
     registry: Registry,
     index: u64,
+    /// Who votes, as the leader has told last.
+    voters: BTreeSet<NodeId>,
+}
+
+/// A follower's view as it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) index: u64,
+    pub(crate) state: State,
+    /// Who votes.
+    pub(crate) voters: BTreeSet<NodeId>,
 }
 
 impl RegistryHandle {
@@ -63,6 +79,7 @@ impl RegistryHandle {
             removed: watch::Sender::new(None),
             offline: watch::Sender::new(false),
             recovery: AtomicU64::new(0),
+            wishes: Wishes::default(),
             tasks,
         }
     }
@@ -148,9 +165,40 @@ impl RegistryHandle {
         true
     }
 
+    /// What this node wishes to know.
+    pub(super) fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// What this node has of the registry, to be kept.
+    pub(super) fn copy(&self) -> View {
+        let voters = self.followed().voters.clone();
+        self.read_at(|index, state| View {
+            index,
+            state: state.clone(),
+            voters,
+        })
+    }
+
+    /// Who votes, by the log or by the leader's last word.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        match self.consensus() {
+            Some(consensus) => {
+                let standing = consensus.standing().borrow().clone();
+                standing.voters.values().map(|voter| voter.node).collect()
+            }
+            None => self.followed().voters.clone(),
+        }
+    }
+
     /// Follows the leader's stream from this state on.
-    pub(crate) fn become_follower(&self, state: State, index: u64) {
-        self.replace(state, index);
+    pub(crate) fn become_follower(&self, copy: View) {
+        let View {
+            index,
+            state,
+            voters,
+        } = copy;
+        self.replace(state, index, Some(voters));
         self.swap(None);
         self.applied.send_replace(index);
         self.standing.send_modify(|standing| {
@@ -164,16 +212,23 @@ impl RegistryHandle {
     /// # Errors
     /// Why the session cannot go on, for the log.
     pub(super) fn follow(&self, streamed: Streamed) -> Result<(), String> {
-        match streamed {
-            Streamed::Snapshot { index, state } => {
-                tracing::info!(index, "the registry came whole");
-                self.take_over(*state, index)
-            }
-            Streamed::Applied { entries } => match self.apply(&entries) {
-                true => Ok(()),
-                false => Err("entries are missing in the leader's stream".to_owned()),
-            },
+        let Streamed {
+            whole,
+            index,
+            covers,
+            voters,
+            changes,
+        } = streamed;
+        let voters = voters.map(BTreeSet::from_iter);
+        if whole {
+            let mut state = State::default();
+            convention::take_in(&mut state, changes);
+            self.take_over(state, index, voters)?;
+        } else {
+            self.take_in(changes, index, voters)?;
         }
+        self.wishes.cover(covers);
+        Ok(())
     }
 
     /// A follower takes the leader's registry over; what was done offline is forgotten.
@@ -181,7 +236,12 @@ impl RegistryHandle {
     /// # Errors
     /// Why not: it is another convention's, or an older one than this node has seen, though the
     /// convention was not recovered since.
-    pub(super) fn take_over(&self, state: State, index: u64) -> Result<(), String> {
+    pub(super) fn take_over(
+        &self,
+        state: State,
+        index: u64,
+        voters: Option<BTreeSet<NodeId>>,
+    ) -> Result<(), String> {
         let part = self
             .consensus
             .read()
@@ -190,7 +250,7 @@ impl RegistryHandle {
             return Ok(());
         }
         self.is_step_ahead(&state, index)?;
-        self.replace(state, index);
+        self.replace(state, index, voters);
         self.back();
         Ok(())
     }
@@ -244,7 +304,7 @@ impl RegistryHandle {
     pub(super) fn go_offline(&self, change: impl FnOnce(&mut State)) {
         let (index, mut state) = self.read_at(|index, state| (index, state.clone()));
         change(&mut state);
-        self.replace(state, index);
+        self.replace(state, index, None);
         self.offline.send_replace(true);
     }
 
@@ -260,50 +320,53 @@ impl RegistryHandle {
         (index, outcome)
     }
 
-    /// A follower takes a snapshot over.
-    fn replace(&self, state: State, index: u64) {
+    fn replace(&self, state: State, index: u64, voters: Option<BTreeSet<NodeId>>) {
         let mut followed = self
             .followed
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        *followed = Followed {
-            registry: Registry::from_state(state),
-            index,
-        };
+        followed.registry = Registry::from_state(state);
+        followed.index = index;
+        if let Some(voters) = voters {
+            followed.voters = voters;
+        }
         drop(followed);
         self.applied.send_replace(index);
     }
 
-    /// A follower applies what the leader streamed; `false` where something is missing between.
-    pub(super) fn apply(&self, entries: &[(u64, Vec<Command>)]) -> bool {
+    /// A follower takes in what has changed of its view.
+    fn take_in(
+        &self,
+        changes: Vec<Change>,
+        index: u64,
+        voters: Option<BTreeSet<NodeId>>,
+    ) -> Result<(), String> {
         // Held to the end: a voter's registry is moved by its own log alone.
         let part = self
             .consensus
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         if part.is_some() {
-            return true;
+            return Ok(());
         }
         let mut followed = self
             .followed
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        for (index, commands) in entries {
-            if *index <= followed.index {
-                continue;
-            }
-            if *index != followed.index + 1 {
-                return false;
-            }
-            for command in commands {
-                followed.registry.apply(command);
-            }
-            followed.index = *index;
+        if index < followed.index {
+            return Err(format!(
+                "the leader's stream goes back from index {} to {index}",
+                followed.index
+            ));
         }
-        let index = followed.index;
+        followed.registry.take_in(changes);
+        followed.index = index;
+        if let Some(voters) = voters {
+            followed.voters = voters;
+        }
         drop(followed);
         self.applied.send_replace(index);
-        true
+        Ok(())
     }
 
     /// What a follower heard of the lead.

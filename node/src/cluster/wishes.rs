@@ -1,0 +1,122 @@
+//! What this node wishes to know of the registry, and how far its view covers that.
+//!
+//! A voter has the whole registry; it notes its wishes all the same, for the day that it follows.
+//! A wish stands until the node stops.
+//! Not here: what a view holds (`convention::view`), the session that brings it (`session`).
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::view::Wish;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::registry::RegistryHandle;
+
+/// The wishes of this node, numbered in their order.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    // Held for a look-up or an insertion only.
+    noted: Mutex<Noted>,
+    last: watch::Sender<u64>,
+    covered: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    numbers: BTreeMap<Wish, u64>,
+    in_order: Vec<Wish>,
+}
+
+/// The leader was not there to say what this node does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the leader did not tell it within {} s", WANT_LIMIT.as_secs())]
+pub(crate) struct NotTold;
+
+impl Wishes {
+    /// Notes a wish, and says its number: the first that it was noted under.
+    fn note(&self, wish: Wish) -> u64 {
+        let mut noted = self.noted();
+        if let Some(number) = noted.numbers.get(&wish) {
+            return *number;
+        }
+        noted.in_order.push(wish.clone());
+        let number = noted.in_order.len() as u64;
+        noted.numbers.insert(wish, number);
+        drop(noted);
+        self.last.send_if_modified(|last| {
+            let newer = number > *last;
+            *last = number.max(*last);
+            newer
+        });
+        number
+    }
+
+    /// The wishes behind this number, with the number of the last.
+    pub(super) fn after(&self, number: u64) -> (u64, Vec<Wish>) {
+        let noted = self.noted();
+        let skipped = usize::try_from(number).unwrap_or(usize::MAX);
+        let wishes = noted.in_order.iter().skip(skipped).cloned().collect();
+        (noted.in_order.len() as u64, wishes)
+    }
+
+    /// The number of the last wish, as it moves.
+    pub(super) fn last(&self) -> watch::Receiver<u64> {
+        self.last.subscribe()
+    }
+
+    /// The view here covers the wishes up to this number.
+    pub(super) fn cover(&self, number: u64) {
+        self.covered.send_if_modified(|covered| {
+            let more = number > *covered;
+            *covered = number.max(*covered);
+            more
+        });
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RegistryHandle {
+    /// Whether the registry here is a view, which lacks what this node has not wished to know.
+    pub(crate) fn is_partial(&self) -> bool {
+        let follows = self.consensus().is_none() && !self.is_offline();
+        follows && self.read(|state| state.convention.is_some())
+    }
+
+    /// From now on this node wishes to know this; it comes in time.
+    pub(crate) fn note(&self, wish: Wish) {
+        self.wishes().note(wish);
+    }
+
+    /// From now on this node wishes to know this; waits until it does. What it has known before it
+    /// knows at once, as of its last session.
+    ///
+    /// # Errors
+    /// [`NotTold`]; the wish stands.
+    pub(crate) async fn want(&self, wish: Wish) -> Result<(), NotTold> {
+        let number = self.wishes().note(wish);
+        if !self.is_partial() {
+            return Ok(());
+        }
+        let (mut parts, mut offline) = (self.parts(), self.offline());
+        parts.borrow_and_update();
+        let mut covered = self.wishes().covered.subscribe();
+        let told = async {
+            tokio::select! {
+                biased;
+                covered = covered.wait_for(|covered| *covered >= number) => drop(covered),
+                _votes_now = parts.changed() => {}
+                alone = offline.wait_for(|offline| *offline) => drop(alone),
+            }
+        };
+        timeout(WANT_LIMIT, told).await.map_err(|_elapsed| NotTold)
+    }
+}
+
+/// How long the leader may take to tell what a member wishes to know: an election takes less, and
+/// a person waits no longer.
+const WANT_LIMIT: Duration = Duration::from_secs(6);
