@@ -55,6 +55,11 @@ impl Follower {
             self.view = Registry::new();
         }
         self.view.take_in(streamed.changes.clone());
+        // What it has run stays of interest.
+        let own = self.view.state().slots.values();
+        let own = own.filter(|slot| slot.node == self.me);
+        let own = own.map(|slot| Wish::Group(slot.group.clone()));
+        self.wishes.extend(own);
         assert_eq!(streamed.covers, self.number);
         self.index = streamed.index;
         Some(streamed)

@@ -4,6 +4,7 @@
 //! know; whatever is in it is as in the registry. In every view: the settings, the names of `.tli`
 //! files, former members, the member itself and the nodes that vote. By interest: groups, each
 //! with its sources, Director actors and rollouts, and the members that host those; single members.
+//! A group that has had an actor on the member stays of interest to it.
 //! In none: repeats of requests, tokens, approvals, the audit, a group's history but for the entry
 //! that its source is active by.
 //! Not here: the shapes that travel (`protocol::view`), how they do (`node`).

@@ -200,12 +200,15 @@ impl Told {
     }
 
     /// The groups of the view as it is to be.
-    fn groups(&self, ledger: &Ledger) -> Part<String> {
+    fn groups(&mut self, ledger: &Ledger) -> Part<String> {
+        let (state, found) = (ledger.state(), &ledger.found);
+        // Messages for a role may wait where its actor was until it stands elsewhere.
+        let own = found.of_node.get(&self.me).into_iter().flatten();
+        self.wishes.extend(own.cloned().map(Wish::Group));
         if self.wishes.contains(&Wish::Groups) {
             return Part::All;
         }
-        let (state, found) = (ledger.state(), &ledger.found);
-        let mut groups = found.of_node.get(&self.me).cloned().unwrap_or_default();
+        let mut groups = BTreeSet::new();
         for wish in &self.wishes {
             match wish {
                 Wish::Group(name) => drop(groups.insert(name.clone())),

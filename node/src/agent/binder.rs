@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use convention::{RoleStanding, Standing, role_standings};
+use protocol::view::Wish;
 use protocol::{RoleId, SourceHash};
 
 use super::leftovers;
@@ -17,12 +18,19 @@ use crate::cluster::lanes::map::Map;
 pub(super) async fn run(node: Arc<Node>) {
     let mut applied = node.replica.applied();
     let mut lease = node.membership.lease.state();
+    let mut sought = node.membership.sought.subscribe();
     let mut known = BTreeMap::new();
     let mut sources = BTreeSet::new();
     let mut map = Map::default();
     loop {
         let index = *applied.borrow_and_update();
         let serves = lease.borrow_and_update().serves();
+        sought.mark_unchanged();
+        let mut sought_for = BTreeMap::new();
+        node.membership.sought.send_if_modified(|sought| {
+            sought_for = std::mem::take(sought);
+            false
+        });
         let (mut wanted, named) = node
             .replica
             .read(|s| (role_standings(s, Some(node.id)), leftovers::named(s)));
@@ -35,6 +43,8 @@ pub(super) async fn run(node: Arc<Node>) {
         clear_away(&node, &sources, &named);
         sources = named;
         apply(&node, &known, &wanted).await;
+        sought_for.retain(|role, _| !wanted.contains_key(role));
+        give_up(&node, sought_for).await;
         known = wanted;
         node.membership.serves.send_replace(serves);
         node.membership.bound.send_replace(index);
@@ -43,7 +53,36 @@ pub(super) async fn run(node: Arc<Node>) {
             () = node.shutdown.cancelled() => return,
             changed = applied.changed() => if changed.is_err() { return },
             changed = lease.changed() => if changed.is_err() { return },
+            changed = sought.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+/// Looks for a role that the router does not know, and says here what has come of it.
+pub(super) fn seek(node: &Arc<Node>, role: RoleId) {
+    let (node, tracker) = (Arc::clone(node), node.tasks.clone());
+    tracker.spawn(async move {
+        let shutdown = node.shutdown.clone();
+        let told = node.replica.want(Wish::Role(role));
+        let reason = match shutdown.run_until_cancelled(told).await {
+            Some(Ok(())) => "nobody plays this role".to_owned(),
+            Some(Err(not_told)) => format!("nobody is known to play this role: {not_told}"),
+            None => return,
+        };
+        node.membership
+            .sought
+            .send_modify(|sought| drop(sought.insert(role, reason)));
+    });
+}
+
+/// Nobody plays these roles, as far as is known.
+async fn give_up(node: &Node, sought: BTreeMap<RoleId, String>) {
+    let roles: Vec<_> = sought.keys().copied().collect();
+    for (role, reason) in sought {
+        node.router.unbind_role(role, reason).await;
+    }
+    if !roles.is_empty() {
+        node.router.release(roles).await;
     }
 }
 

@@ -1,9 +1,10 @@
 //! What this node is in its convention: the parts that all of `cluster` shares.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::wire::Refusal;
-use protocol::{Incarnation, NodeId};
+use protocol::{Incarnation, NodeId, RoleId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use transport::endpoint::BindFault;
@@ -47,6 +48,8 @@ pub(crate) struct Membership {
     pub(crate) returned: watch::Sender<u64>,
     /// Last index that the router has, roles included.
     pub(crate) bound: watch::Sender<u64>,
+    /// Roles that were looked for, for who binds them, and why one may not be found.
+    pub(crate) sought: watch::Sender<BTreeMap<RoleId, String>>,
     /// Whether the router delivers by role and name; behind the lease by what that takes.
     pub(crate) serves: watch::Sender<bool>,
     /// What keeps this node from being a member with a live session, for people; `None`: nothing.
@@ -144,6 +147,7 @@ impl Membership {
             session_with: watch::Sender::new(None),
             returned: watch::Sender::new(0),
             bound: watch::Sender::new(0),
+            sought: watch::Sender::default(),
             serves: watch::Sender::new(false),
             trouble: watch::Sender::new(None),
             lanes,

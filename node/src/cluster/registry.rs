@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use convention::Registry;
 use leader::reconcile::{ProposeFailure, Replica};
-use leader::{AppliedEntry, Consensus, FatalError};
+use leader::{Consensus, FatalError};
 use protocol::NodeId;
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::registry::{Command, Outcome, State};
-use protocol::view::{Change, Streamed};
+use protocol::view::{Change, Streamed, Wish};
 use protocol::wire::RefusalCode;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -137,11 +137,6 @@ impl RegistryHandle {
         self.consensus()
     }
 
-    /// Entries applied behind `index`, if this node is a voter and still has them.
-    pub(crate) fn entries_after(&self, index: u64, count: usize) -> Option<Vec<AppliedEntry>> {
-        self.consensus()?.entries_after(index, count)
-    }
-
     /// Has consensus bring the registry from now on.
     ///
     /// False, and nothing changed, where that would be a step back from what was followed.
@@ -220,6 +215,12 @@ impl RegistryHandle {
             changes,
         } = streamed;
         let voters = voters.map(BTreeSet::from_iter);
+        // What has been of interest stays so.
+        for change in &changes {
+            if let Change::Group(name, Some(_)) = change {
+                self.note(Wish::Group(name.clone()));
+            }
+        }
         if whole {
             let mut state = State::default();
             convention::take_in(&mut state, changes);

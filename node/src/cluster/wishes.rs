@@ -29,9 +29,12 @@ struct Noted {
     in_order: Vec<Wish>,
 }
 
-/// The leader was not there to say what this node does not know.
+/// This node does not know, and the leader was not there to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the leader did not tell it within {} s", WANT_LIMIT.as_secs())]
+#[error(
+    "this node does not know it, and the leader did not tell it within {} s",
+    WANT_LIMIT.as_secs()
+)]
 pub(crate) struct NotTold;
 
 impl Wishes {
@@ -40,6 +43,9 @@ impl Wishes {
         let mut noted = self.noted();
         if let Some(number) = noted.numbers.get(&wish) {
             return *number;
+        }
+        if noted.in_order.len() >= WISHES_MAX {
+            return u64::MAX;
         }
         noted.in_order.push(wish.clone());
         let number = noted.in_order.len() as u64;
@@ -116,6 +122,9 @@ impl RegistryHandle {
         timeout(WANT_LIMIT, told).await.map_err(|_elapsed| NotTold)
     }
 }
+
+/// Wishes of one node: many times what it can use; anybody may ask it for what there is not.
+const WISHES_MAX: usize = 50_000;
 
 /// How long the leader may take to tell what a member wishes to know: an election takes less, and
 /// a person waits no longer.
