@@ -44,7 +44,8 @@ impl Wishes {
         if let Some(number) = noted.numbers.get(&wish) {
             return *number;
         }
-        if noted.in_order.len() >= WISHES_MAX {
+        if noted.in_order.len() >= WISHES_MAX || is_too_long(&wish) {
+            // Nothing covers it.
             return u64::MAX;
         }
         noted.in_order.push(wish.clone());
@@ -123,9 +124,104 @@ impl RegistryHandle {
     }
 }
 
+fn is_too_long(wish: &Wish) -> bool {
+    match wish {
+        Wish::Group(name) | Wish::Called(name) => name.len() > NAME_BYTES_MAX,
+        _ => false,
+    }
+}
+
+/// Longest name that is asked for; longer than any that people give, and no burden to the leader.
+const NAME_BYTES_MAX: usize = 4 << 10;
+
 /// Wishes of one node: many times what it can use; anybody may ask it for what there is not.
 const WISHES_MAX: usize = 50_000;
 
 /// How long the leader may take to tell what a member wishes to know: an election takes less, and
 /// a person waits no longer.
 const WANT_LIMIT: Duration = Duration::from_secs(6);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use protocol::registry::State;
+    use protocol::view::{Change, Settings, Streamed};
+    use protocol::{ConventionId, NodeId};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    fn follower() -> Arc<RegistryHandle> {
+        let registry = Arc::new(RegistryHandle::new(TaskTracker::new()));
+        registry.follow(told(true, 1, 0)).unwrap();
+        registry
+    }
+
+    fn told(whole: bool, index: u64, covers: u64) -> Streamed {
+        let convention = Some(ConventionId([1; 16]));
+        let settings = Settings {
+            convention,
+            ..Settings::default()
+        };
+        Streamed {
+            whole,
+            index,
+            covers,
+            voters: None,
+            changes: vec![Change::Settings(settings)],
+        }
+    }
+
+    #[tokio::test]
+    async fn who_wants_to_know_waits_until_the_view_covers_it() {
+        let registry = follower();
+        let wish = Wish::Node(NodeId(7));
+        let wanting = registry.want(wish.clone());
+        let telling = async {
+            let (number, wishes) = registry.wishes().after(0);
+            assert_eq!((number, wishes), (1, vec![wish.clone()]));
+            assert_eq!(registry.wishes().after(1), (1, Vec::new()));
+            registry.follow(told(false, 2, number)).unwrap();
+        };
+        let (wanted, ()) = tokio::join!(wanting, telling);
+        wanted.unwrap();
+        assert_eq!(*registry.applied().borrow(), 2);
+        // It is known now, whether anybody leads or not.
+        registry.want(wish).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_leader_tells_is_not_known() {
+        let registry = follower();
+        let error = registry.want(Wish::Groups).await.unwrap_err();
+        assert!(error.to_string().contains("did not tell it within 6 s"));
+        // It is asked for in the next session.
+        assert_eq!(registry.wishes().after(0), (1, vec![Wish::Groups]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_on_its_own_asks_nobody() {
+        let registry = follower();
+        let alone = async { registry.go_offline(|_: &mut State| {}) };
+        let (wanted, ()) = tokio::join!(registry.want(Wish::Members), alone);
+        wanted.unwrap();
+        registry.want(Wish::Groups).await.unwrap();
+    }
+
+    #[test]
+    fn the_stream_does_not_go_back() {
+        let registry = follower();
+        registry.follow(told(false, 5, 0)).unwrap();
+        let back = registry.follow(told(false, 4, 0)).unwrap_err();
+        assert!(back.contains("from index 5 to 4"), "{back}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_that_nobody_gives_burden_no_leader() {
+        let registry = follower();
+        let name = "x".repeat(NAME_BYTES_MAX + 1);
+        registry.want(Wish::Called(name)).await.unwrap_err();
+        assert_eq!(registry.wishes().after(0), (0, Vec::new()));
+    }
+}

@@ -4,6 +4,7 @@ use std::fs;
 
 use protocol::peer::{PeerRequest, PeerResponse, SessionOpen, Step};
 use protocol::registry::{FEATURE_LEVEL, State};
+use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{ConventionId, Incarnation, NodeId, encode};
 use tokio_util::task::TaskTracker;
@@ -32,8 +33,8 @@ async fn betrayed() -> (Host, Host, Intruder) {
     ];
     let third = Host::start(tempfile::tempdir().unwrap(), &settings).await;
     third.until(Host::is_member).await;
-    let known = |host: &Host| host.member_of(&third).is_some();
-    follower.until(known).await;
+    let known = follower.node.replica.want(Wish::Node(third.node.id)).await;
+    assert!(known.is_ok() && follower.member_of(&third).is_some());
     let intruder = Intruder::instead_of(third).await;
     (founder, follower, intruder)
 }
