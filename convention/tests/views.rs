@@ -85,7 +85,11 @@ fn wish(which: u8) -> Wish {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn what_a_follower_is_told_comes_to_its_view(
@@ -229,4 +233,44 @@ fn secrets_and_what_is_the_leaders_alone_are_in_no_view() {
     let view = follower.view.state();
     assert!(view.roll.tokens.is_empty() && view.roll.approvals.is_empty());
     assert!(view.roll.audit.is_empty() && view.requests.is_empty());
+}
+
+fn bytes<T: serde::Serialize>(document: &T) -> usize {
+    protocol::encode("streamed", 1, document).map_or(0, |bytes| bytes.len())
+}
+
+#[test]
+fn a_foreign_change_costs_a_follower_an_index_and_no_more() {
+    let (mut stage, mut ledger) = two_groups();
+    let voters = BTreeSet::from([NodeId(1)]);
+    let mut follower = Follower::new(NodeId(2));
+    let first = follower.hear(&ledger, &voters).expect("its view");
+    println!(
+        "view at the start: {} bytes of {}",
+        bytes(&first),
+        bytes(stage.registry.state())
+    );
+    let lines = [
+        "up 4",
+        "drained 3",
+        "undrained 3",
+        "load baz 1.0 c:Main@3",
+        "hold",
+        "switch",
+    ];
+    for (index, line) in (2..).zip(lines) {
+        let before = stage.log.len();
+        stage.play(line);
+        let whole = bytes(&vec![(index, stage.log[before..].to_vec())]);
+        ledger.advance(index, stage.registry.state());
+        let Next::Index(told) = follower.told.next(&ledger, &voters) else {
+            panic!("`{line}` is nothing to the follower");
+        };
+        println!("{line}: {} bytes, the commands {whole}", bytes(&told));
+        assert!(
+            told.changes.is_empty() && bytes(&told) <= 32,
+            "{}",
+            bytes(&told)
+        );
+    }
 }
