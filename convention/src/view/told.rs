@@ -74,6 +74,12 @@ impl Told {
         self.wished = true;
     }
 
+    /// How many wishes it has, those that the leader has for it included.
+    #[must_use]
+    pub fn n_wishes(&self) -> usize {
+        self.wishes.len()
+    }
+
     /// What it is told next, with the nodes that vote now, the leader among them.
     pub fn next(&mut self, ledger: &Ledger, voters: &BTreeSet<NodeId>) -> Next {
         let since = self.index.and_then(|index| ledger.since(index));

@@ -62,8 +62,9 @@ impl Drop for Pin {
 impl Node {
     /// Clears a source away, unless it is loaded or being loaded.
     pub(crate) async fn clear_away(&self, hash: SourceHash) {
-        if self.replica.want(Wish::Source(hash)).await.is_err() {
-            // Whether it is loaded is not known here; the next start clears it away.
+        // What is not in the view may be loaded all the same.
+        if self.packages.has(hash) && self.replica.want(Wish::Source(hash)).await.is_err() {
+            // Nobody says; the next start clears it away.
             return;
         }
         let _turn = self.pins.clearing.lock().await;

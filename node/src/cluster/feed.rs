@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use convention::{Ledger, Next, Told};
 use protocol::NodeId;
-use protocol::limits::STREAM_WINDOW_BYTES;
+use protocol::limits::{STREAM_WINDOW_BYTES, WISHES_MAX};
 use protocol::peer::{SessionDown, SessionOpen};
 use protocol::view::{Streamed, Wish};
 use tokio::sync::{mpsc, watch};
@@ -174,6 +174,9 @@ pub(super) async fn feed(
                     }
                     (Some(Up::Wish(number, wishes)), Some(stream)) => {
                         stream.told.wish(wishes, number);
+                        if stream.told.n_wishes() > 2 * WISHES_MAX {
+                            return "the member wishes to know too much".to_owned();
+                        }
                         stream.look = true;
                         continue;
                     }

@@ -15,7 +15,8 @@ use protocol::{decode, encode};
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
-use super::registry::{RegistryHandle, View};
+use super::registry::RegistryHandle;
+use super::view::View;
 use crate::directory::StateFolder;
 
 /// The last good copy, if there is one that can be read.

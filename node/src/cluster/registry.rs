@@ -2,8 +2,8 @@
 //!
 //! A voter reads the state that consensus applies; a follower has a view of it, which the leader
 //! streams to it. A change of part swaps the source underneath.
-//! Not here: the stream (`feed`), what a follower wishes to know (`wishes`), becoming a voter
-//! (`voters`).
+//! Not here: a follower's view (`view`), what it wishes to know (`wishes`), the stream (`feed`),
+//! becoming a voter (`voters`).
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,6 @@ use leader::{Consensus, FatalError};
 use protocol::NodeId;
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::registry::{Command, Outcome, State};
-use protocol::view::{Change, Streamed, Wish};
 use protocol::wire::RefusalCode;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -30,10 +29,10 @@ use super::wishes::Wishes;
 pub(crate) struct RegistryHandle {
     // Locks because reads come from any task; held for one read or one batch, never across an
     // await. A voter's own lock lies in the consensus.
-    consensus: RwLock<Option<Arc<Consensus>>>,
-    followed: RwLock<Followed>,
-    applied: watch::Sender<u64>,
-    standing: watch::Sender<Standing>,
+    pub(super) consensus: RwLock<Option<Arc<Consensus>>>,
+    pub(super) followed: RwLock<Followed>,
+    pub(super) applied: watch::Sender<u64>,
+    pub(super) standing: watch::Sender<Standing>,
     // How often the part has changed: ends what followed the part before.
     parts: watch::Sender<u64>,
     // Weak: the peers look into the registry as well.
@@ -44,26 +43,17 @@ pub(crate) struct RegistryHandle {
     offline: watch::Sender<bool>,
     // The recovery of the convention that a leader told of.
     recovery: AtomicU64,
-    wishes: Wishes,
+    pub(super) wishes: Wishes,
     tasks: TaskTracker,
 }
 
 /// A follower's view.
 #[derive(Debug, Default)]
-struct Followed {
-    registry: Registry,
-    index: u64,
+pub(super) struct Followed {
+    pub(super) registry: Registry,
+    pub(super) index: u64,
     /// Who votes, as the leader has told last.
-    voters: BTreeSet<NodeId>,
-}
-
-/// A follower's view as it is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) index: u64,
-    pub(crate) state: State,
-    /// Who votes.
-    pub(crate) voters: BTreeSet<NodeId>,
+    pub(super) voters: BTreeSet<NodeId>,
 }
 
 impl RegistryHandle {
@@ -165,114 +155,6 @@ impl RegistryHandle {
         &self.wishes
     }
 
-    /// What this node has of the registry, to be kept.
-    pub(super) fn copy(&self) -> View {
-        let voters = self.followed().voters.clone();
-        self.read_at(|index, state| View {
-            index,
-            state: state.clone(),
-            voters,
-        })
-    }
-
-    /// Who votes, by the log or by the leader's last word.
-    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
-        match self.consensus() {
-            Some(consensus) => {
-                let standing = consensus.standing().borrow().clone();
-                standing.voters.values().map(|voter| voter.node).collect()
-            }
-            None => self.followed().voters.clone(),
-        }
-    }
-
-    /// Follows the leader's stream from this state on.
-    pub(crate) fn become_follower(&self, copy: View) {
-        let View {
-            index,
-            state,
-            voters,
-        } = copy;
-        self.replace(state, index, Some(voters));
-        self.swap(None);
-        self.applied.send_replace(index);
-        self.standing.send_modify(|standing| {
-            standing.leader = None;
-            standing.leads = false;
-        });
-    }
-
-    /// A follower takes a document of the leader's stream in.
-    ///
-    /// # Errors
-    /// Why the session cannot go on, for the log.
-    pub(super) fn follow(&self, streamed: Streamed) -> Result<(), String> {
-        let Streamed {
-            whole,
-            index,
-            covers,
-            voters,
-            changes,
-        } = streamed;
-        let voters = voters.map(BTreeSet::from_iter);
-        // What has been of interest stays so.
-        for change in &changes {
-            if let Change::Group(name, Some(_)) = change {
-                self.note(Wish::Group(name.clone()));
-            }
-        }
-        if whole {
-            let mut state = State::default();
-            convention::take_in(&mut state, changes);
-            self.take_over(state, index, voters)?;
-        } else {
-            self.take_in(changes, index, voters)?;
-        }
-        self.wishes.cover(covers);
-        Ok(())
-    }
-
-    /// A follower takes the leader's registry over; what was done offline is forgotten.
-    ///
-    /// # Errors
-    /// Why not: it is another convention's, or an older one than this node has seen, though the
-    /// convention was not recovered since.
-    pub(super) fn take_over(
-        &self,
-        state: State,
-        index: u64,
-        voters: Option<BTreeSet<NodeId>>,
-    ) -> Result<(), String> {
-        let part = self
-            .consensus
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if part.is_some() {
-            return Ok(());
-        }
-        self.is_step_ahead(&state, index)?;
-        self.replace(state, index, voters);
-        self.back();
-        Ok(())
-    }
-
-    fn is_step_ahead(&self, state: &State, index: u64) -> Result<(), String> {
-        let followed = self.followed();
-        let ours = followed.registry.state();
-        if ours.convention.is_some() && ours.convention != state.convention {
-            return Err("the leader's registry is another convention's".to_owned());
-        }
-        let recovered = state.roll.recoveries > ours.roll.recoveries;
-        if index < followed.index && !recovered && !self.is_offline() {
-            return Err(format!(
-                "the leader's registry ends at {index}, this node's at {}: was an old copy of its \
-                 `state/` brought back? Stop it and run `director cluster recover` there",
-                followed.index
-            ));
-        }
-        Ok(())
-    }
-
     /// A voter's convention is there again; what was done offline is forgotten.
     pub(super) fn come_back(&self) {
         let Some(consensus) = self.consensus().filter(|_| self.is_offline()) else {
@@ -282,7 +164,7 @@ impl RegistryHandle {
         self.applied.send_replace(*consensus.applied().borrow());
     }
 
-    fn back(&self) {
+    pub(super) fn back(&self) {
         self.offline
             .send_if_modified(|offline| std::mem::replace(offline, false));
     }
@@ -321,7 +203,7 @@ impl RegistryHandle {
         (index, outcome)
     }
 
-    fn replace(&self, state: State, index: u64, voters: Option<BTreeSet<NodeId>>) {
+    pub(super) fn replace(&self, state: State, index: u64, voters: Option<BTreeSet<NodeId>>) {
         let mut followed = self
             .followed
             .write()
@@ -333,41 +215,6 @@ impl RegistryHandle {
         }
         drop(followed);
         self.applied.send_replace(index);
-    }
-
-    /// A follower takes in what has changed of its view.
-    fn take_in(
-        &self,
-        changes: Vec<Change>,
-        index: u64,
-        voters: Option<BTreeSet<NodeId>>,
-    ) -> Result<(), String> {
-        // Held to the end: a voter's registry is moved by its own log alone.
-        let part = self
-            .consensus
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if part.is_some() {
-            return Ok(());
-        }
-        let mut followed = self
-            .followed
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if index < followed.index {
-            return Err(format!(
-                "the leader's stream goes back from index {} to {index}",
-                followed.index
-            ));
-        }
-        followed.registry.take_in(changes);
-        followed.index = index;
-        if let Some(voters) = voters {
-            followed.voters = voters;
-        }
-        drop(followed);
-        self.applied.send_replace(index);
-        Ok(())
     }
 
     /// What a follower heard of the lead.
@@ -567,7 +414,7 @@ impl RegistryHandle {
         });
     }
 
-    fn swap(&self, consensus: Option<Arc<Consensus>>) {
+    pub(super) fn swap(&self, consensus: Option<Arc<Consensus>>) {
         let mut held = self
             .consensus
             .write()
@@ -577,7 +424,7 @@ impl RegistryHandle {
         self.parts.send_modify(|parts| *parts += 1);
     }
 
-    fn followed(&self) -> std::sync::RwLockReadGuard<'_, Followed> {
+    pub(super) fn followed(&self) -> std::sync::RwLockReadGuard<'_, Followed> {
         self.followed.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,8 +24,8 @@ use transport::identity::PeerIdentity;
 
 use super::fleet::ClusterFleet;
 use super::follow;
-use super::registry::View;
 use super::steps::failure;
+use super::view::View;
 use super::voter_calls::VoterCalls;
 use super::vouching::is_trusted;
 use crate::agent::node::{Node, stamp};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use protocol::limits::WISHES_MAX;
 use protocol::view::Wish;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -133,9 +134,6 @@ fn is_too_long(wish: &Wish) -> bool {
 
 /// Longest name that is asked for; longer than any that people give, and no burden to the leader.
 const NAME_BYTES_MAX: usize = 4 << 10;
-
-/// Wishes of one node: many times what it can use; anybody may ask it for what there is not.
-const WISHES_MAX: usize = 50_000;
 
 /// How long the leader may take to tell what a member wishes to know: an election takes less, and
 /// a person waits no longer.

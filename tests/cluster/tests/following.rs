@@ -29,17 +29,21 @@ fn known(scene: &Scene, on: Node) -> usize {
     list["groups"].as_array().unwrap().len()
 }
 
-/// A follower that has used nothing since it started.
+/// A follower that has used nothing since it started, and holds no package.
 fn fresh(scene: &Scene) {
+    scene.play(&[Op::Stop(E)]);
+    // It may have been asked to look at the desk's, which makes that its concern.
+    let _none = std::fs::remove_dir_all(scene.directory(E).join("state/packages"));
     scene.play(&[
-        Op::Stop(E),
         Op::Start(E),
         Op::until(Condition::Up { on: E, count: 5 }, "it is back"),
     ]);
     // Until the leader has told it, it knows what it knew when it stopped.
     scene.until("it has used nothing yet", LONG, || {
         let known = known(scene, E);
-        (known == 0).then_some(()).ok_or_else(|| format!("{known} groups"))
+        (known == 0)
+            .then_some(())
+            .ok_or_else(|| format!("{known} groups"))
     });
 }
 
@@ -61,7 +65,6 @@ fn a_follower_asks_for_what_it_has_never_used() {
             },
             "the events are shown",
         ),
-        Op::run(E, "cluster explain Desk"),
         Op::run(E, format!("history {}", scene.group())),
         Op::refused(E, "history nothing", &["nothing was ever loaded"]),
     ]);
@@ -69,7 +72,7 @@ fn a_follower_asks_for_what_it_has_never_used() {
     scene.phase("the first ask");
     scene.play(&[Op::until(answers(E, "'1.0'"), "it is told of the role")]);
     assert_eq!(known(&scene, E), 1);
-    scene.play(&[Op::load(A, "2.0")]);
+    scene.play(&[Op::run(E, "cluster explain Desk"), Op::load(A, "2.0")]);
     let reply = scene.ask(E, "Desk", "'where'").unwrap();
     assert!(reply.contains("'2.0'"), "after the load: {reply}");
     let nobody = scene.ask(E, "Nobody", "1").unwrap_err();
@@ -119,4 +122,44 @@ fn a_follower_that_first_asks_when_the_leader_was_killed_is_told_by_the_next() {
         ]);
         fresh(&scene);
     }
+}
+
+#[test]
+fn a_follower_that_asks_for_members_is_told_who_comes_and_who_goes() {
+    let scene = Scene::with(4);
+    for follower in [B, C, D] {
+        scene.write(follower, "voter.cfg", "False\n");
+    }
+    scene.write(C, "othercaps.cfg", "{'color': 'red'}\n");
+    scene.write(D, "othercaps.cfg", "{'color': 'blue'}\n");
+    scene.play(&[
+        Op::Start(A),
+        Op::Join { node: B, at: A },
+        Op::load(B, "1.0"),
+        Op::until(answers(B, "('1.0', 'b')"), "it runs on the follower"),
+        Op::Join { node: C, at: A },
+    ]);
+    let all = |line: &str| scene.json(B, line)["members"].as_array().unwrap().len();
+    assert_eq!(all("cluster members"), 3);
+    assert_eq!(
+        all("cluster members --stale"),
+        2,
+        "it has no use for the third"
+    );
+    assert_eq!(scene.ask(B, "Desk", "('watch', None)").unwrap(), "'watch'");
+    let members = |reply| Condition::Answers {
+        on: B,
+        target: "Desk",
+        literal: "'members'",
+        reply,
+    };
+    scene.play(&[
+        Op::until(members("('red', True)"), "who is there already"),
+        Op::Join { node: D, at: A },
+        Op::until(members("('red', True), ('blue', True)"), "who comes"),
+        Op::Kill(C),
+        Op::until(members("('red', False)"), "who is lost"),
+        Op::run(D, "cluster leave"),
+        Op::until(members("('red', False), ('blue', False)"), "who leaves"),
+    ]);
 }
