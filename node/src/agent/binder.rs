@@ -9,10 +9,20 @@ use std::sync::Arc;
 use convention::{RoleStanding, Standing, role_standings};
 use protocol::view::Wish;
 use protocol::{RoleId, SourceHash};
+use tokio::sync::oneshot;
 
 use super::leftovers;
 use super::node::Node;
 use crate::cluster::lanes::map::Map;
+
+/// What the binder is asked for besides what the registry says.
+#[derive(Debug, Default)]
+pub(crate) struct Sought {
+    /// Roles that the router did not know, and why one may not be found.
+    roles: BTreeMap<RoleId, String>,
+    /// Who waits for a look at the registry as it is.
+    settled: Vec<oneshot::Sender<()>>,
+}
 
 /// Follows the registry until shutdown; says in the membership's `bound` how far it is.
 pub(super) async fn run(node: Arc<Node>) {
@@ -26,11 +36,12 @@ pub(super) async fn run(node: Arc<Node>) {
         let index = *applied.borrow_and_update();
         let serves = lease.borrow_and_update().serves();
         sought.mark_unchanged();
-        let mut sought_for = BTreeMap::new();
+        let mut looked_for = Sought::default();
         node.membership.sought.send_if_modified(|sought| {
-            sought_for = std::mem::take(sought);
+            looked_for = std::mem::take(sought);
             false
         });
+        let partial = node.replica.is_partial();
         let (mut wanted, named) = node
             .replica
             .read(|s| (role_standings(s, Some(node.id)), leftovers::named(s)));
@@ -42,9 +53,15 @@ pub(super) async fn run(node: Arc<Node>) {
         map = next;
         clear_away(&node, &sources, &named);
         sources = named;
-        apply(&node, &known, &wanted).await;
-        sought_for.retain(|role, _| !wanted.contains_key(role));
-        give_up(&node, sought_for).await;
+        apply(&node, &known, &wanted, partial).await;
+        looked_for
+            .roles
+            .retain(|role, _| !wanted.contains_key(role));
+        give_up(&node, looked_for.roles).await;
+        for settled in looked_for.settled {
+            // Who has given up waiting is gone.
+            let _gone = settled.send(());
+        }
         known = wanted;
         node.membership.serves.send_replace(serves);
         node.membership.bound.send_replace(index);
@@ -69,10 +86,18 @@ pub(super) fn seek(node: &Arc<Node>, role: RoleId) {
             Some(Err(not_told)) => format!("nobody is known to play this role: {not_told}"),
             None => return,
         };
-        node.membership
-            .sought
-            .send_modify(|sought| drop(sought.insert(role, reason)));
+        let sought = &node.membership.sought;
+        sought.send_modify(|sought| drop(sought.roles.insert(role, reason)));
     });
+}
+
+/// Waits until the router has the roles as the registry here has them now.
+pub(super) async fn settled(node: &Node) {
+    let (settled, has_settled) = oneshot::channel();
+    let sought = &node.membership.sought;
+    sought.send_modify(|sought| sought.settled.push(settled));
+    // An error means that this node stops.
+    let _stops = has_settled.await;
 }
 
 /// Nobody plays these roles, as far as is known.
@@ -81,9 +106,7 @@ async fn give_up(node: &Node, sought: BTreeMap<RoleId, String>) {
     for (role, reason) in sought {
         node.router.unbind_role(role, reason).await;
     }
-    if !roles.is_empty() {
-        node.router.release(roles).await;
-    }
+    release(node, roles).await;
 }
 
 /// Without a lease nothing is delivered by role or name: the actor may have been placed elsewhere.
@@ -106,7 +129,7 @@ fn clear_away(node: &Arc<Node>, known: &BTreeSet<SourceHash>, named: &BTreeSet<S
 
 type Standings = BTreeMap<RoleId, RoleStanding>;
 
-async fn apply(node: &Node, known: &Standings, wanted: &Standings) {
+async fn apply(node: &Node, known: &Standings, wanted: &Standings, partial: bool) {
     let standing = |roles: &Standings, id: &RoleId| roles.get(id).map(|role| role.standing.clone());
     let changed: Vec<_> = wanted
         .iter()
@@ -128,6 +151,13 @@ async fn apply(node: &Node, known: &Standings, wanted: &Standings) {
         }
         released.push(*id);
     }
+    let dropped: Vec<_> = known.keys().filter(|id| !wanted.contains_key(id)).collect();
+    if partial && !dropped.is_empty() {
+        // It may only have left the view.
+        let dropped = dropped.into_iter().copied();
+        node.router.forget_roles(dropped.collect()).await;
+        return release(node, released).await;
+    }
     for (id, role) in known {
         if !wanted.contains_key(id) {
             let reason = format!("no source with the role `{}` is loaded", role.role);
@@ -135,7 +165,11 @@ async fn apply(node: &Node, known: &Standings, wanted: &Standings) {
             released.push(*id);
         }
     }
-    if !released.is_empty() {
-        node.router.release(released).await;
+    release(node, released).await;
+}
+
+async fn release(node: &Node, roles: Vec<RoleId>) {
+    if !roles.is_empty() {
+        node.router.release(roles).await;
     }
 }

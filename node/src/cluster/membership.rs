@@ -1,10 +1,9 @@
 //! What this node is in its convention: the parts that all of `cluster` shares.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::wire::Refusal;
-use protocol::{Incarnation, NodeId, RoleId};
+use protocol::{Incarnation, NodeId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 use transport::endpoint::BindFault;
@@ -19,6 +18,7 @@ use super::peers::Peers;
 use super::reachable;
 use super::registry::RegistryHandle;
 use super::sessions::Sessions;
+use crate::agent::binder::Sought;
 use crate::directory::Settings;
 
 /// This node's membership; one per process, shared by its tasks.
@@ -48,8 +48,8 @@ pub(crate) struct Membership {
     pub(crate) returned: watch::Sender<u64>,
     /// Last index that the router has, roles included.
     pub(crate) bound: watch::Sender<u64>,
-    /// Roles that were looked for, for who binds them, and why one may not be found.
-    pub(crate) sought: watch::Sender<BTreeMap<RoleId, String>>,
+    /// What is asked of who binds the roles.
+    pub(crate) sought: watch::Sender<Sought>,
     /// Whether the router delivers by role and name; behind the lease by what that takes.
     pub(crate) serves: watch::Sender<bool>,
     /// What keeps this node from being a member with a live session, for people; `None`: nothing.

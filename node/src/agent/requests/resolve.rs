@@ -7,6 +7,7 @@ use protocol::view::Wish;
 use protocol::{ActorId, NodeId, RoleId};
 
 use super::{Answer, refused};
+use crate::agent::binder;
 use crate::agent::node::Node;
 use crate::cluster::operator::{Age, age};
 
@@ -17,6 +18,10 @@ pub(super) async fn answer(node: &Node, target: &str, group: Option<&str>) -> An
         true => Ok(()),
         false => node.replica.want(Wish::Called(target.to_owned())).await,
     };
+    if told.is_ok() && !is_here && node.replica.is_partial() {
+        // What is answered may be written to at once.
+        binder::settled(node).await;
+    }
     let response = resolve(node, target, group);
     match (told, &response) {
         (Err(not_told), Response::Resolved { matches, .. }) if matches.is_empty() => {

@@ -151,6 +151,24 @@ impl Core {
         self.break_cycles();
     }
 
+    /// What was known of these roles counts no more: what waits for one, and what comes, has it
+    /// looked for.
+    pub(super) fn forget_roles(&mut self, ids: &[RoleId]) {
+        for id in ids {
+            self.service.held.remove(id);
+            let role = self.roles.remove(id);
+            let Some(mut hold) = role.and_then(|role| role.hold) else {
+                continue;
+            };
+            while let Some(item) = hold.waiting.pop_front() {
+                if let Queued::Message { meta, bytes } = item {
+                    self.route(meta, FrameBytes::Owned(bytes));
+                }
+            }
+        }
+        self.break_cycles();
+    }
+
     /// Releases the roles whose hold has lasted too long.
     pub(super) fn release_overdue(&mut self) {
         let now = self.now;
