@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use protocol::control::{ConnectionRole, Hello, NodeAnswer, NodeCall, Welcome};
 use protocol::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
+use protocol::view::Wish;
 use protocol::{Frame, FrameKind, FrameReader, Header, Incarnation, NodeId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -334,7 +335,11 @@ async fn accept(node: &Arc<Node>, handover: Handover) -> io::Result<()> {
     let mut stream = UnixStream::from_std(handover.stream)?;
     // One that only looks for somebody ends here.
     let wish = timeout(GREETING_LIMIT, stream.read_u8()).await;
-    match wish.map_err(io::Error::other)?? {
+    let wish = wish.map_err(io::Error::other)??;
+    if wish == GO {
+        let _not_told = node.replica.want(Wish::Node(whom)).await;
+    }
+    match wish {
         CALL => answer_call(node, whom, stream).await,
         GO if !is_member(node, whom) && !ours => {
             stream.write_u8(GO).await?;

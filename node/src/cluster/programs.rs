@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use protocol::control::Origin;
 use protocol::peer::{Creation, PeerRequest};
+use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode, Shape};
 use protocol::{NodeId, encode};
 use sha2::{Digest, Sha256};
@@ -49,6 +50,14 @@ pub(super) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
 
 /// Where an actor fits now; if nowhere, whether a system that is on its way here is said to fit.
 async fn place_now(node: &Arc<Node>, birth: &Birth) -> (Option<Place>, bool) {
+    if node.replica.is_partial() {
+        let drained = is_drained(node);
+        let own = fits(node, birth, vec![node.capabilities()]).await;
+        if own.first() == Some(&true) && !drained {
+            return (Some(Place::Here), false);
+        }
+        let _not_told = node.replica.want(Wish::Members).await;
+    }
     // Before the members: one that has come meanwhile is among them.
     let coming = node.mutual.invitations.coming();
     let (drained, others) = node.replica.read(|state| {
@@ -79,6 +88,13 @@ async fn place_now(node: &Arc<Node>, birth: &Birth) -> (Option<Place>, bool) {
         return (None, of_coming.contains(&true));
     }
     (Some(Place::There(fitting)), false)
+}
+
+fn is_drained(node: &Node) -> bool {
+    node.replica.read(|state| {
+        let member = state.members.get(&node.id);
+        member.is_some_and(|member| member.admission.drained)
+    })
 }
 
 /// Whether each set of capabilities fits; nothing where the class cannot be looked at.

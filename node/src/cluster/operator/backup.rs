@@ -14,6 +14,7 @@ use std::sync::Arc;
 use leader::reconcile::Replica;
 use protocol::control::{ClusterRequest, Reach, Request, RequestError, Response};
 use protocol::registry::{Command, Group, HistoryEntry, Source, SourceState, State};
+use protocol::view::Wish;
 use protocol::{RequestId, SourceHash};
 use tokio::sync::{mpsc, oneshot};
 use transport::sealed;
@@ -33,6 +34,12 @@ pub(super) async fn backup(
     by: &str,
 ) -> Answered {
     absolute(&path)?;
+    if node.replica.is_partial() {
+        return Err(refused(
+            "this node is no voter and has only a part of the registry".to_owned(),
+            Some("run it on a voter: `director cluster members` shows them"),
+        ));
+    }
     let authority = match passphrase {
         Some(passphrase) => Some(sealed_authority(node, passphrase).await?),
         None => None,
@@ -97,6 +104,7 @@ pub(super) async fn restore(node: &Arc<Node>, path: PathBuf, by: &str) -> Answer
     });
     let archive = joined(opened.await)?.map_err(|error| unusable(&error))?;
     reading::confirmed(node, "what is loaded").await?;
+    let _not_told = node.replica.want(Wish::Groups).await;
     if let Some(group) = node.replica.read(|state| taken(state, &archive.head)) {
         return Err(refused(
             format!("group `{group}` of the backup is loaded in this convention already"),

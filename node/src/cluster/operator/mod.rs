@@ -162,6 +162,7 @@ pub(crate) async fn answer_as_leader(
         ClusterRequest::Explain { what, group } => {
             explain::explain(node, &what, group.as_deref()).await
         }
+        ClusterRequest::Events { after, wait_ms } => Ok(events(node, after, wait_ms).await),
         ClusterRequest::Progress { request } => Ok(ClusterResponse::Progress {
             members: node.mutual.holdings.progress(request),
         }),

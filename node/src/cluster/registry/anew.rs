@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use leader::Consensus;
-use protocol::registry::State;
 
 use super::{RegistryHandle, Standing};
+use crate::cluster::view::View;
 
 impl RegistryHandle {
     /// Nothing of the convention before counts, its terms and indexes neither. Gives the log of
     /// that one, to be shut down.
     pub(in crate::cluster) fn begin_anew(&self) -> Option<Arc<Consensus>> {
         let before = self.consensus();
-        self.become_follower(State::default(), 0);
+        self.become_follower(View::default());
         let followed = self.followed_mut();
         self.back();
         drop(followed);
