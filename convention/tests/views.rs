@@ -1,7 +1,12 @@
 //! Views: what a follower is told, change by change, comes to the part of the registry that it
 //! wished to know, whatever happens and whatever it wishes meanwhile.
 
-#![expect(clippy::indexing_slicing, reason = "helpers of tests fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests fail the test"
+)]
 
 use std::collections::BTreeSet;
 

@@ -3,7 +3,7 @@
 //! Every connection and stream passes `gate`. A member is let in with the key that it was admitted
 //! with and no other: a former voter may have kept the authority's key and make certificates.
 //! Where this node leads, its registry says who is a member; elsewhere a copy of the registry may
-//! be older than a certificate, and has a part only of the members: a node that it does not know may
+//! be older than a certificate, and has only some of the members: a node that it does not know may
 //! ask who leads, and has to wait for the rest until the leader has told of it.
 //! Not here: what is asked on a connection (`serve`), joining (`admission`).
 

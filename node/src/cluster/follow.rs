@@ -3,7 +3,8 @@
 //! Not here: the stream itself (`session`).
 //!
 //! # Format
-//! `state/registry.snapshot`: the envelope of `protocol::codec` around the index, the state and who votes.
+//! `state/registry.snapshot`: the envelope of `protocol::codec` around the index, the state and who
+//! votes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -18,6 +18,7 @@ use protocol::control::{
     ClusterRequest, ErrorCode, NodeAnswer, NodeCall, NodeWish, Request, RequestError,
 };
 use protocol::registry::{MemberState, State};
+use protocol::view::Wish;
 use protocol::{ActorId, Incarnation, NodeId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -141,6 +142,8 @@ pub(crate) async fn invite(
     address: &str,
     capabilities: &str,
 ) -> Result<(), RequestError> {
+    // Who comes, and whether who is meant is here already.
+    let _not_told = node.replica.want(Wish::Members).await;
     if let Some(run) = run_of(address) {
         let is_here = run == node.incarnation || node.replica.read(|state| is_up(state, run));
         return match is_here {
@@ -191,6 +194,7 @@ pub(crate) async fn invite(
 /// # Errors
 /// [`RequestError`]: it is there for another reason than an invitation; with the next step.
 pub(crate) async fn dismiss(node: &Arc<Node>, address: &str) -> Result<(), RequestError> {
+    let _not_told = node.replica.want(Wish::Members).await;
     let run = run_of(address);
     let address = with_port(address);
     let port = match run {

@@ -83,6 +83,11 @@ impl Wishes {
         });
     }
 
+    /// Nothing is covered any more: this node is of another convention now.
+    pub(super) fn uncover(&self) {
+        self.covered.send_replace(0);
+    }
+
     fn noted(&self) -> MutexGuard<'_, Noted> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,10 @@
 //! Members that do not vote know of the registry what they use, and ask for the rest.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a test fail the test"
+)]
 
 use std::time::Duration;
 

@@ -47,7 +47,7 @@ pub(super) async fn of_leader(node: &Arc<Node>, group: Option<String>) -> Answer
     if let Response::Listed { groups, .. } = &mut response {
         for source in groups.iter_mut().flat_map(|group| &mut group.sources) {
             let here = node.sources.note(source.hash);
-            source.per_actor_import = here.or(source.per_actor_import.take());
+            source.per_actor_import = here.or_else(|| source.per_actor_import.take());
         }
     }
     Ok(response)

@@ -17,6 +17,7 @@ impl RegistryHandle {
         let followed = self.followed_mut();
         self.back();
         drop(followed);
+        self.wishes.uncover();
         self.recovery.store(0, Ordering::Release);
         self.standing.send_replace(Standing::default());
         self.removed.send_replace(None);
