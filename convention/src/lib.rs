@@ -21,3 +21,6 @@ pub use work::{Work, next_moment, work};
 
 mod voters;
 pub use voters::{Electorate, GRACE_MS, VoterChange, VoterSettings, Willing, next_change};
+
+mod view;
+pub use view::{Ledger, Next, Told, Viewer, project, take_in};

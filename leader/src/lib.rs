@@ -3,10 +3,9 @@
 
 pub mod raft;
 pub use raft::{
-    AnswerFault, AppliedEntry, CallFault, ChangeError, Config, Consensus, FatalError,
-    FileOpenError, Identity, Index, OpenError, Peers, ProposeError, RaftId, ReadError, Recovered,
-    RestoreError, Sender, Standing, Start, Timing, Unavailable, Unconnected, Voter, found_from,
-    recover,
+    AnswerFault, CallFault, ChangeError, Config, Consensus, FatalError, FileOpenError, Identity,
+    Index, OpenError, Peers, ProposeError, RaftId, ReadError, Recovered, RestoreError, Sender,
+    Standing, Start, Timing, Unavailable, Unconnected, Voter, found_from, recover,
 };
 
 pub mod reconcile;

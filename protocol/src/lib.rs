@@ -23,6 +23,7 @@ pub use definition::GroupDefinition;
 pub mod registry;
 
 pub mod peer;
+pub mod view;
 pub mod wire;
 
 mod codec;

@@ -68,6 +68,10 @@ pub const STREAM_PART_BYTES: usize = 32 << 10;
 /// and the acknowledgement behind them, within a lease.
 pub const STREAM_WINDOW_BYTES: u64 = 128 << 10;
 
+/// Wishes of one follower: many times what it can use, for anybody may ask it for what there is
+/// not; the leader keeps them all.
+pub const WISHES_MAX: usize = 50_000;
+
 /// Longest document of that stream, which a follower has in memory: a registry far beyond the
 /// 10,000 members and sources that are planned for.
 pub const STREAM_DOCUMENT_BYTES_MAX: usize = 1 << 30;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::control::{ActorFailure, Origin, PreparedClass};
 use crate::definition::{GroupDefinition, OnLostLease};
 use crate::id::{ActorId, Incarnation, NodeId, RolloutId, SlotId, SourceHash};
-use crate::registry::{Command, KeyDigest, Outcome, State};
+use crate::registry::{Command, KeyDigest, Outcome};
+use crate::view::{Streamed, Wish};
 use crate::wire::{JoinRequest, JoinResponse, RenewRequest, RenewResponse, Shape};
 
 /// A request of one node to another.
@@ -389,9 +390,9 @@ pub struct SessionOpen {
     pub recoveries: u64,
     /// The raft id of its log, where it holds itself for a voter.
     pub raft: Option<u64>,
-    /// Last index that it has applied; the stream goes on behind it. `None`: it is a voter and
-    /// needs no stream.
-    pub follow_from: Option<u64>,
+    /// What it wishes to know, and the number of the last of these wishes. `None`: it is a voter
+    /// and needs no stream.
+    pub wishes: Option<(u64, Vec<Wish>)>,
 }
 
 /// From the member to the leader.
@@ -417,6 +418,13 @@ pub enum SessionUp {
     Received {
         /// Bytes of all parts.
         bytes: u64,
+    },
+    /// It wishes to know more.
+    Wish {
+        /// Number of the last of these wishes.
+        number: u64,
+        /// What it wishes to know, besides what it has said before.
+        wishes: Vec<Wish>,
     },
     /// It stops in order.
     Stopping,
@@ -464,23 +472,6 @@ pub enum SessionDown {
     Refused {
         /// Why, and the next step.
         reason: String,
-    },
-}
-
-/// A document of the registry's stream; it may be longer than a frame, and goes in parts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Streamed {
-    /// The whole registry, when what the member has is too far behind.
-    Snapshot {
-        /// Up to this index.
-        index: u64,
-        /// The registry.
-        state: Box<State>,
-    },
-    /// Commands as applied, in order.
-    Applied {
-        /// Index and commands of each entry.
-        entries: Vec<(u64, Vec<Command>)>,
     },
 }
 

@@ -12,9 +12,12 @@ use std::path::PathBuf;
 use protocol::control::{ActorFailure, ConnectionRole, FailureCode};
 use protocol::control::{ClientEnvironment, Hello, Notice, Origin, Request, Response, WorkerSpec};
 use protocol::definition::{ActorDefinition, AutoUnload};
+use protocol::peer::SessionUp;
 use protocol::registry::{Command, FEATURE_LEVEL, Group, Placement, REGISTRY_VERSION, State};
+use protocol::view::{Change, Settings, Streamed, Wish};
 use protocol::{
-    ActorId, ConventionId, GroupDefinition, Incarnation, NodeId, RequestId, SourceHash, Stamp,
+    ActorId, ConventionId, GroupDefinition, Incarnation, NodeId, RequestId, RoleId, SourceHash,
+    Stamp,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -167,4 +170,41 @@ fn commands_and_state_of_the_registry_are_fixed() {
         ..State::default()
     };
     stored("state.hex", &state);
+}
+
+#[test]
+fn what_a_follower_is_told_is_told_in_these_bytes() {
+    let group = Group {
+        active: Some(SourceHash([2; 32])),
+        ..Group::default()
+    };
+    let settings = Settings {
+        convention: Some(ConventionId([1; 16])),
+        feature_level: FEATURE_LEVEL,
+        voters_wanted: 3,
+        recoveries: 0,
+    };
+    let streamed = Streamed {
+        whole: true,
+        index: 300,
+        covers: 2,
+        voters: Some(vec![NodeId(7)]),
+        changes: vec![
+            Change::Settings(settings),
+            Change::Group("foo".to_owned(), Some(Box::new(group))),
+            Change::Member(NodeId(9), None),
+            Change::Name("Foo Primary".to_owned(), Some("foo".to_owned())),
+        ],
+    };
+    stored("streamed.hex", &streamed);
+    let wishes = vec![
+        Wish::Group("foo".to_owned()),
+        Wish::Role(RoleId([3; 16])),
+        Wish::Source(SourceHash([4; 32])),
+        Wish::Called("Main".to_owned()),
+        Wish::Node(NodeId(5)),
+        Wish::Groups,
+        Wish::Members,
+    ];
+    stored("session-wish.hex", &SessionUp::Wish { number: 7, wishes });
 }

@@ -8,6 +8,7 @@
 use protocol::registry::{
     Command, Group, HISTORY_KEPT, HistoryEntry, Outcome, Recorded, Refusal, Rollout, State,
 };
+use protocol::view::Change;
 use protocol::{RequestId, RolloutId, SlotId, SourceHash, Stamp};
 
 mod actors;
@@ -51,6 +52,11 @@ impl Registry {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Takes in what a leader says has changed of the view that this registry is.
+    pub fn take_in(&mut self, changes: Vec<Change>) {
+        crate::view::take_in(&mut self.state, changes);
     }
 
     /// Applies one committed command and says what it did.

@@ -29,7 +29,6 @@ use super::machine::{Machine, Replica};
 use super::network::Network;
 use super::peers::{Calls, Peers};
 use super::presence::Presence;
-use super::recent::AppliedEntry;
 use super::snapshot::Image;
 use super::standing::Standing;
 use super::types::{Index, Membership, TypeConfig};
@@ -227,13 +226,6 @@ impl<R: AsyncRuntime> Consensus<R> {
     /// As [`Consensus::read`], with the index that the registry stands at.
     pub fn read_at<T>(&self, read: impl FnOnce(u64, &State) -> T) -> T {
         self.replica.read_at(read)
-    }
-
-    /// At most `count` entries applied behind `index`, in order; `None` when the first of them is
-    /// no longer kept: who wants it takes the whole registry.
-    #[must_use]
-    pub fn entries_after(&self, index: u64, count: usize) -> Option<Vec<AppliedEntry>> {
-        self.replica.entries_after(index, count)
     }
 
     /// The last applied index, as it moves; what [`Consensus::read`] shows is never older.

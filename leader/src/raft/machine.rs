@@ -19,7 +19,6 @@ use protocol::registry::{Outcome, State};
 use tokio::sync::watch;
 
 use super::file::{FileError, RaftFile, on_disk};
-use super::recent::{AppliedEntry, Recent};
 use super::snapshot::{self, Image};
 use super::types::{
     Entry, LogId, Membership, RaftId, Snapshot, SnapshotMeta, StorageError, TypeConfig,
@@ -39,7 +38,6 @@ struct Applied {
     registry: Registry,
     log_id: Option<LogId>,
     membership: Membership,
-    recent: Recent,
     // Whose entries stood in the log before those of `log_id`'s leader, as far as is known.
     led_before: Option<RaftId>,
 }
@@ -82,12 +80,6 @@ impl Replica {
         Some((applied.log_id?.leader_id.node_id, applied.led_before?))
     }
 
-    /// At most `count` entries applied behind `index`, if they are still kept.
-    pub(crate) fn entries_after(&self, index: u64, count: usize) -> Option<Vec<AppliedEntry>> {
-        let applied = self.applied.read().unwrap_or_else(PoisonError::into_inner);
-        applied.recent.after(index, count)
-    }
-
     /// The last applied index, as it moves.
     pub(crate) fn index(&self) -> watch::Receiver<u64> {
         self.index.subscribe()
@@ -114,7 +106,6 @@ impl Replica {
             registry: Registry::from_state(state),
             log_id,
             membership,
-            recent: Recent::default(),
             led_before: None,
         };
         drop(applied);
@@ -130,20 +121,17 @@ impl Replica {
             applied.led_before = Some(before.leader_id.node_id);
         }
         let mut outcomes = Vec::new();
-        let mut done = Vec::new();
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Normal(commands) => {
                 for command in &commands {
                     outcomes.push(applied.registry.apply(command));
                 }
-                done = commands;
             }
             EntryPayload::Membership(membership) => {
                 applied.membership = StoredMembership::new(Some(entry.log_id), membership);
             }
         }
-        applied.recent.push(entry.log_id.index, done);
         drop(applied);
         self.index.send_replace(entry.log_id.index);
         outcomes
@@ -158,7 +146,6 @@ impl<R: AsyncRuntime> Machine<R> {
                 registry: Registry::new(),
                 log_id: None,
                 membership: Membership::default(),
-                recent: Recent::default(),
                 led_before: None,
             })),
             index: watch::Sender::new(0),

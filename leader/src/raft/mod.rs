@@ -16,9 +16,6 @@ mod batch;
 
 mod machine;
 
-mod recent;
-pub use recent::AppliedEntry;
-
 mod snapshot;
 
 mod log;

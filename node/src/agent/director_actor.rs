@@ -13,6 +13,7 @@ use protocol::control::{
     ActorFailure, ClientEnvironment, FailureCode, Origin, Request, RequestError, Response,
 };
 use protocol::registry::{SourceState, State};
+use protocol::view::Wish;
 use pyliteral::Environment;
 
 use super::actors::Birth;
@@ -82,6 +83,7 @@ pub(super) fn read_definition(group: &str, text: &str) -> Result<Response, Reque
 
 /// Answers when what is loaded and active differs from what `known` stands for, or after a while.
 pub(super) async fn await_activation(node: &Node, known: Option<&str>) -> Response {
+    let _not_told = node.replica.want(Wish::Groups).await;
     let mut applied = node.replica.applied();
     let waiting = async {
         loop {

@@ -7,6 +7,7 @@ use protocol::ActorId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::binder;
 use super::node::Node;
 use super::requests::{self, Asked};
 use crate::cluster::{lanes, neighbours};
@@ -75,6 +76,7 @@ pub(super) async fn from_router(node: Arc<Node>, mut events: mpsc::UnboundedRece
             ),
             AgentEvent::Neighbour(handover) => neighbours::came(&node, handover),
             AgentEvent::Locate { actor } => lanes::map::locate(&node, actor),
+            AgentEvent::SeekRole { role } => binder::seek(&node, role),
             AgentEvent::WantLink { node: whom } => lanes::want(&node, whom),
             AgentEvent::LinkBroken { node: whom, reason } => lanes::broken(&node, whom, &reason),
         }

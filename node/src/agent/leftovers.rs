@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::SourceHash;
 use protocol::registry::State;
+use protocol::view::Wish;
 
 use super::node::Node;
 use crate::hosting::{folder_of, remove_unpacked};
@@ -61,6 +62,11 @@ impl Drop for Pin {
 impl Node {
     /// Clears a source away, unless it is loaded or being loaded.
     pub(crate) async fn clear_away(&self, hash: SourceHash) {
+        // What is not in the view may be loaded all the same.
+        if self.packages.has(hash) && self.replica.want(Wish::Source(hash)).await.is_err() {
+            // Nobody says; the next start clears it away.
+            return;
+        }
         let _turn = self.pins.clearing.lock().await;
         let named = self.replica.read(|state| state.sources.contains_key(&hash));
         if named || self.pins.is_pinned(hash) {

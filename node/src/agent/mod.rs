@@ -22,7 +22,7 @@ mod rights;
 
 pub(crate) mod actors;
 mod applications;
-mod binder;
+pub(crate) mod binder;
 mod capabilities;
 mod events;
 pub(crate) mod fleet;

@@ -14,6 +14,7 @@ use protocol::control::{ActorFailure, FailureCode, Origin};
 use protocol::definition::{ActorDefinition, Preload};
 use protocol::peer::{Creation, PeerRequest, PeerResponse};
 use protocol::registry::{MemberState, State};
+use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{ActorId, GroupDefinition, NodeId, SourceHash};
 
@@ -80,7 +81,8 @@ pub(crate) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
     let Some((group, definition, others)) = about else {
         return programs::place(node, birth).await;
     };
-    if others.is_empty() {
+    let partial = node.replica.is_partial();
+    if others.is_empty() && !partial {
         return Place::Here;
     }
     let own = node.capabilities();
@@ -96,6 +98,10 @@ pub(crate) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
         Err(failure) if is_of_the_class(failure) => return Place::Here,
         _ => {}
     }
+    let others = match partial && node.replica.want(Wish::Members).await.is_ok() {
+        true => node.replica.read(|state| self::others(state, node)),
+        false => others,
+    };
     let sets: Vec<_> = others.iter().map(|(_, set)| set.clone()).collect();
     let fitting: Vec<NodeId> = match fits(node, &asked, &group, &definition, &sets).await {
         Ok(fits) => {
@@ -310,6 +316,9 @@ pub(crate) async fn answer(
     creation: Creation,
 ) -> Result<PeerResponse, Refusal> {
     let actor = creation.actor;
+    if let Origin::Source(hash) = &creation.origin {
+        let _not_told = node.replica.want(Wish::Source(*hash)).await;
+    }
     // A node with a Director directory judges sources by its own keys, whoever sends them.
     let by_keys = matches!(creation.origin, Origin::Source(_)) && !node.directory.is_private();
     if is_of_program(node, &creation.origin) && !by_keys {
@@ -410,7 +419,7 @@ impl Node {
         let mut holders: Vec<_> = self.mutual.holdings.holders(source);
         let slots = state.slots.values().filter(|slot| slot.source == source);
         holders.extend(slots.map(|slot| slot.node));
-        holders.extend(super::voters::voters(self));
+        holders.extend(self.replica.voters());
         let leader = self.membership.registry.standing().borrow().leader.clone();
         holders.extend(leader.map(|(id, _)| id));
         let willing = state.members.iter().filter(|(_, m)| m.admission.may_vote);

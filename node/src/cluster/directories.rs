@@ -18,6 +18,7 @@ use protocol::control::{
     RequestError, Response,
 };
 use protocol::registry::{MemberState, State};
+use protocol::view::Wish;
 use protocol::{NodeId, SourceHash};
 use tokio::task::JoinSet;
 
@@ -39,6 +40,7 @@ const OFFERED: Duration = Duration::from_secs(300);
 /// What the other live members' directories hold; one that does not tell is listed with why.
 pub(crate) async fn others(node: &Arc<Node>) -> ClusterResponse {
     let me = node.id;
+    let _not_told = node.replica.want(Wish::Members).await;
     let members: Vec<_> = node.replica.read(|state| {
         let up = state
             .members
@@ -140,6 +142,7 @@ pub(crate) async fn offer(
     hash: SourceHash,
 ) -> Result<ClusterResponse, RequestError> {
     let pin = node.pins.pin(hash).await;
+    node.replica.note(Wish::Source(hash));
     let (directory, store, file) = (node.directory.clone(), node.store.clone(), file.to_owned());
     let taking = tokio::task::spawn_blocking(move || take(&directory, &store, &file, hash));
     taking

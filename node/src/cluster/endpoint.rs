@@ -3,8 +3,8 @@
 //! Every connection and stream passes `gate`. A member is let in with the key that it was admitted
 //! with and no other: a former voter may have kept the authority's key and make certificates.
 //! Where this node leads, its registry says who is a member; elsewhere a copy of the registry may
-//! be older than a certificate, so a node that it does not know may ask who leads, and has to wait
-//! for the rest until it does.
+//! be older than a certificate, and has only some of the members: a node that it does not know may
+//! ask who leads, and has to wait for the rest until the leader has told of it.
 //! Not here: what is asked on a connection (`serve`), joining (`admission`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::registry::{FEATURE_LEVEL, KeyDigest, State};
+use protocol::view::Wish;
 use protocol::wire::{About, Refusal, RefusalCode};
 use protocol::{Incarnation, NodeId};
 use transport::endpoint::{Authorise, BindFault, Rejected, RejectedBy};
@@ -94,18 +95,22 @@ fn unknown(node: NodeId) -> Refusal {
     Refusal::new(RefusalCode::UnknownNode, text)
 }
 
-/// Waits a moment until the registry here knows the node as a member: it may have been admitted
-/// just now.
+/// Waits a moment until the registry here knows the peer as a member: the leader has to be asked,
+/// or it was admitted just now.
 ///
 /// # Errors
-/// [`Refusal`]: it still does not.
-pub(super) async fn known(membership: &Membership, node: NodeId) -> Result<(), Refusal> {
+/// [`Refusal`]: it still does not, or knows it by another key.
+pub(super) async fn known(membership: &Membership, peer: &PeerIdentity) -> Result<(), Refusal> {
+    let node = peer.node;
     let mut applied = membership.registry.applied();
     let knows = || {
         membership
             .registry
             .read(|state| state.members.contains_key(&node))
     };
+    if !knows() && membership.registry.want(Wish::Node(node)).await.is_err() {
+        return Err(unknown(node));
+    }
     let waiting = async {
         loop {
             applied.borrow_and_update();
@@ -115,7 +120,12 @@ pub(super) async fn known(membership: &Membership, node: NodeId) -> Result<(), R
         }
     };
     let _news = tokio::time::timeout(KNOWN_LIMIT, waiting).await;
-    if knows() { Ok(()) } else { Err(unknown(node)) }
+    if !knows() {
+        return Err(unknown(node));
+    }
+    let leads = membership.leads();
+    // When it came, its key was not known here yet.
+    membership.registry.read(|state| admit(state, leads, peer))
 }
 
 /// What a former member is told.
@@ -149,11 +159,12 @@ pub(crate) async fn serve(node: Arc<Node>, connection: Connection) {
     if connection.alpn() == Alpn::Join {
         return admission::serve(&node, connection).await;
     }
-    let Some(peer) = connection.peer().map(|peer| peer.node) else {
+    let Some(identity) = connection.peer().copied() else {
         return;
     };
+    let peer = identity.node;
     if connection.alpn() != Alpn::Convention
-        && let Err(refusal) = known(&membership, peer).await
+        && let Err(refusal) = known(&membership, &identity).await
     {
         return connection.close(&refusal);
     }

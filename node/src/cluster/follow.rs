@@ -1,29 +1,35 @@
-//! A follower's copy of the registry: fed by the leader, kept on the disk for a start without it.
+//! A follower's view of the registry: fed by the leader, kept on the disk for a start without it.
 //!
 //! Not here: the stream itself (`session`).
 //!
 //! # Format
-//! `state/registry.snapshot`: the envelope of `protocol::codec` around the index and the state.
+//! `state/registry.snapshot`: the envelope of `protocol::codec` around the index, the state and who
+//! votes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::registry::{REGISTRY_VERSION, State};
+use protocol::registry::REGISTRY_VERSION;
 use protocol::{decode, encode};
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::registry::RegistryHandle;
+use super::view::View;
 use crate::directory::StateFolder;
 
 /// The last good copy, if there is one that can be read.
-pub(crate) fn last_good(state: &StateFolder) -> Option<(u64, State)> {
+pub(crate) fn last_good(state: &StateFolder) -> Option<View> {
     let path = path(state);
     let bytes = std::fs::read(&path).ok()?;
     match decode(SHAPE, REGISTRY_VERSION, &bytes) {
-        Ok(copy) => Some(copy),
+        Ok((index, state, voters)) => Some(View {
+            index,
+            state,
+            voters,
+        }),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "the copy of the registry is not used");
             None
@@ -76,18 +82,21 @@ fn worth_keeping(registry: &RegistryHandle, kept: u64) -> Option<(u64, Vec<u8>)>
     if registry.consensus().is_some() || registry.is_offline() {
         return None;
     }
-    registry.read_at(|index, state| {
-        if index == kept || state.convention.is_none() {
-            return None;
+    if registry.read_at(|index, state| index == kept || state.convention.is_none()) {
+        return None;
+    }
+    let View {
+        index,
+        state,
+        voters,
+    } = registry.copy();
+    match encode(SHAPE, REGISTRY_VERSION, &(index, state, voters)) {
+        Ok(bytes) => Some((index, bytes)),
+        Err(error) => {
+            tracing::warn!(%error, "the copy of the registry is not kept");
+            None
         }
-        match encode(SHAPE, REGISTRY_VERSION, &(index, state)) {
-            Ok(bytes) => Some((index, bytes)),
-            Err(error) => {
-                tracing::warn!(%error, "the copy of the registry is not kept");
-                None
-            }
-        }
-    })
+    }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -110,7 +119,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
-    use protocol::ConventionId;
+    use protocol::registry::State;
+    use protocol::{ConventionId, NodeId};
     use tokio_util::task::TaskTracker;
 
     use super::*;
@@ -129,12 +139,17 @@ mod tests {
             convention: Some(ConventionId([4; 16])),
             ..State::default()
         };
+        let known = View {
+            index: 17,
+            state: known,
+            voters: [NodeId(3)].into(),
+        };
         let stopping = async {
-            registry.become_follower(known.clone(), 17);
+            registry.become_follower(known.clone());
             shutdown.cancel();
         };
         tokio::join!(keeping, stopping);
-        assert_eq!(last_good(&state), Some((17, known)));
+        assert_eq!(last_good(&state), Some(known));
     }
 
     #[test]

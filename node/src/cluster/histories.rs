@@ -105,7 +105,7 @@ mod tests {
             feature_level: 1,
             recoveries,
             raft,
-            follow_from: None,
+            wishes: None,
         };
         other_history(&open, 2)
     }

@@ -18,6 +18,7 @@ use super::peers::Peers;
 use super::reachable;
 use super::registry::RegistryHandle;
 use super::sessions::Sessions;
+use crate::agent::binder::Sought;
 use crate::directory::Settings;
 
 /// This node's membership; one per process, shared by its tasks.
@@ -47,6 +48,8 @@ pub(crate) struct Membership {
     pub(crate) returned: watch::Sender<u64>,
     /// Last index that the router has, roles included.
     pub(crate) bound: watch::Sender<u64>,
+    /// What is asked of who binds the roles.
+    pub(crate) sought: watch::Sender<Sought>,
     /// Whether the router delivers by role and name; behind the lease by what that takes.
     pub(crate) serves: watch::Sender<bool>,
     /// What keeps this node from being a member with a live session, for people; `None`: nothing.
@@ -144,6 +147,7 @@ impl Membership {
             session_with: watch::Sender::new(None),
             returned: watch::Sender::new(0),
             bound: watch::Sender::new(0),
+            sought: watch::Sender::default(),
             serves: watch::Sender::new(false),
             trouble: watch::Sender::new(None),
             lanes,

@@ -67,4 +67,6 @@ pub(crate) mod lanes;
 pub(crate) mod neighbours;
 pub(crate) mod programs;
 
+pub(crate) mod view;
 pub(crate) mod warnings;
+mod wishes;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use protocol::control::{ConnectionRole, Hello, Welcome};
 use protocol::limits::{PROTOCOL_VERSION, PROTOCOL_VERSION_OLDEST};
+use protocol::view::Wish;
 use protocol::{Frame, FrameKind, FrameReader, Header, Incarnation, NodeId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -262,6 +263,7 @@ async fn accept(node: &Arc<Node>, handover: Handover) -> io::Result<()> {
         return Ok(());
     };
     let neighbours = &node.mutual.neighbours;
+    let _not_told = node.replica.want(Wish::Node(whom)).await;
     let is_member = node
         .replica
         .read(|state| state.members.contains_key(&whom) || whom == node.id);

@@ -229,7 +229,11 @@ fn read(response: &[u8]) -> Answer {
 /// Whether giving the order twice is giving it once: it has an idempotency id, or changes nothing.
 fn is_repeatable(request: &Request) -> bool {
     match request {
-        Request::Load { .. } | Request::Unload { .. } | Request::Rollback { .. } => true,
+        Request::Load { .. }
+        | Request::Unload { .. }
+        | Request::Rollback { .. }
+        | Request::List { .. }
+        | Request::History { .. } => true,
         Request::Cluster(cluster) => operator::only_looks(cluster),
         _ => false,
     }

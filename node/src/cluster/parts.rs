@@ -4,7 +4,8 @@
 //! Not here: who sends them (`sessions`), what follows from them (`session`).
 
 use protocol::limits::{STREAM_DOCUMENT_BYTES_MAX, STREAM_PART_BYTES};
-use protocol::peer::{SessionDown, Streamed};
+use protocol::peer::SessionDown;
+use protocol::view::Streamed;
 use protocol::wire::Shape;
 use protocol::{CodecError, decode, encode};
 
@@ -72,17 +73,21 @@ impl Cut {
 
 #[cfg(test)]
 mod tests {
-    use protocol::registry::State;
+    use protocol::view::Change;
 
     use super::*;
 
     #[test]
     fn a_document_of_any_length_comes_out_of_its_parts() {
-        let (mut known, mut parts) = (State::default(), Parts::default());
+        let mut parts = Parts::default();
         for length in [0, STREAM_PART_BYTES, 3 * STREAM_PART_BYTES + 1] {
-            known.names.insert("x".repeat(length), String::new());
-            let state = Box::new(known.clone());
-            let document = Streamed::Snapshot { index: 7, state };
+            let document = Streamed {
+                whole: true,
+                index: 7,
+                covers: 2,
+                voters: None,
+                changes: vec![Change::Name("x".repeat(length), None)],
+            };
             let mut cut = Cut::new(&document).unwrap();
             let mut come = None;
             while let Some((count, SessionDown::Part { bytes, last })) = cut.next() {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use protocol::NodeId;
 use protocol::peer::{LinkKind, PeerRequest, PeerResponse};
+use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -453,10 +454,18 @@ impl Peers {
 
     async fn dial_member(&self, node: NodeId, alpn: Alpn) -> Result<Connection, PeerFault> {
         let standing = self.0.registry.standing().borrow().leader.clone();
-        let address = self.0.registry.read(|state| {
-            let member = state.members.get(&node)?;
-            Some(member.address.clone())
-        });
+        let known = || {
+            self.0.registry.read(|state| {
+                let member = state.members.get(&node)?;
+                Some(member.address.clone())
+            })
+        };
+        // Only a leader that has taken this node in tells it of others.
+        let asks = standing.as_ref().is_some_and(|(leader, _)| *leader != node);
+        if asks && known().is_none() {
+            let _not_told = self.0.registry.want(Wish::Node(node)).await;
+        }
+        let address = known();
         let named = standing.and_then(|(leader, address)| (leader == node).then_some(address));
         let mut addresses: BTreeSet<_> = address.into_iter().chain(named).collect();
         addresses.remove("");

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use protocol::control::Origin;
 use protocol::peer::{Creation, PeerRequest};
+use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode, Shape};
 use protocol::{NodeId, encode};
 use sha2::{Digest, Sha256};
@@ -31,6 +32,14 @@ pub(super) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
     };
     if !may {
         return Place::Here;
+    }
+    if node.replica.is_partial() {
+        let drained = is_drained(node);
+        let own = fits(node, birth, vec![node.capabilities()]).await;
+        if own.first() == Some(&true) && !drained {
+            return Place::Here;
+        }
+        let _not_told = node.replica.want(Wish::Members).await;
     }
     let (drained, others) = node.replica.read(|state| {
         let member = state.members.get(&node.id);
@@ -55,6 +64,13 @@ pub(super) async fn place(node: &Arc<Node>, birth: &Birth) -> Place {
         return Place::Here;
     }
     Place::There(fitting)
+}
+
+fn is_drained(node: &Node) -> bool {
+    node.replica.read(|state| {
+        let member = state.members.get(&node.id);
+        member.is_some_and(|member| member.admission.drained)
+    })
 }
 
 /// Whether each set of capabilities fits; nothing where the class cannot be looked at.

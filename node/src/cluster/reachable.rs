@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use protocol::ActorId;
 use protocol::registry::{MemberState, State};
+use protocol::view::Wish;
 
 use super::peers::resolve;
 use crate::agent::node::Node;
@@ -76,6 +77,7 @@ pub(super) fn is_here(address: IpAddr) -> bool {
 /// Whether a system is this node or another member that runs: by its `host:port`, or its node's
 /// own address.
 pub(crate) async fn is_of_convention(node: &Node, address: &str) -> bool {
+    let _not_told = node.replica.want(Wish::Members).await;
     if let Ok(own) = address.parse::<ActorId>() {
         let run = own.incarnation();
         let known = |state: &State| state.members.values().any(|m| m.incarnation == run);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use protocol::control::{
     ClusterRequest, ClusterResponse, ErrorCode, Request, RequestError, Response,
 };
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::orders;
@@ -29,9 +30,36 @@ pub(crate) async fn confirmed(node: &Arc<Node>, what: &str) -> Result<(), Reques
     if !joined || node.replica.is_offline() {
         return Ok(());
     }
-    let reason = match timeout(CONFIRM_LIMIT, catch_up(node)).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => error.message,
+    let caught_up = timeout(CONFIRM_LIMIT, catch_up(node)).await;
+    let caught_up = caught_up.map(|done| done.map_err(|error| error.message));
+    unconfirmed(node, what, caught_up)
+}
+
+/// Has the leader answer what this node has only a part of.
+///
+/// # Errors
+/// `Unavailable`, naming `what` was to be read: no leader confirms it; and what the leader refuses.
+pub(crate) async fn of_leader(
+    node: &Arc<Node>,
+    what: &str,
+    request: Request,
+) -> Result<Response, RequestError> {
+    let asked = timeout(CONFIRM_LIMIT, orders::give(node, request, None)).await;
+    let asked = asked.map(|answer| match answer {
+        Err(error) if error.code == ErrorCode::Unavailable => Err(error.message),
+        answer => Ok(answer),
+    });
+    unconfirmed(node, what, asked)?
+}
+
+fn unconfirmed<T>(
+    node: &Node,
+    what: &str,
+    answer: Result<Result<T, String>, Elapsed>,
+) -> Result<T, RequestError> {
+    let reason = match answer {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(reason)) => reason,
         Err(_elapsed) => {
             let seconds = CONFIRM_LIMIT.as_secs();
             let leaderless = node.mutual.leaderless();

@@ -1,18 +1,20 @@
 //! The registry as this node has it: one handle, whether the node is a voter or a follower.
 //!
-//! A voter reads the state that consensus applies; a follower applies the same commands, which the
-//! leader streams to it, to a registry of its own. A change of part swaps the source underneath.
-//! Not here: the stream (`follow`), becoming a voter (`voters`).
+//! A voter reads the state that consensus applies; a follower has a view of it, which the leader
+//! streams to it. A change of part swaps the source underneath.
+//! Not here: a follower's view (`view`), what it wishes to know (`wishes`), the stream (`feed`),
+//! becoming a voter (`voters`).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use convention::Registry;
 use leader::reconcile::{ProposeFailure, Replica};
-use leader::{AppliedEntry, Consensus, FatalError};
+use leader::{Consensus, FatalError};
 use protocol::NodeId;
-use protocol::peer::{PeerRequest, PeerResponse, Streamed};
+use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::registry::{Command, Outcome, State};
 use protocol::wire::RefusalCode;
 use tokio::sync::watch;
@@ -20,16 +22,17 @@ use tokio_util::task::TaskTracker;
 
 use super::peers::{PeerFault, Peers, WeakPeers};
 use super::standing::Standing;
+use super::wishes::Wishes;
 
 /// The registry of this node, and the right to propose.
 #[derive(Debug)]
 pub(crate) struct RegistryHandle {
     // Locks because reads come from any task; held for one read or one batch, never across an
     // await. A voter's own lock lies in the consensus.
-    consensus: RwLock<Option<Arc<Consensus>>>,
+    pub(super) consensus: RwLock<Option<Arc<Consensus>>>,
     followed: RwLock<Followed>,
-    applied: watch::Sender<u64>,
-    standing: watch::Sender<Standing>,
+    pub(super) applied: watch::Sender<u64>,
+    pub(super) standing: watch::Sender<Standing>,
     // How often the part has changed: ends what followed the part before.
     parts: watch::Sender<u64>,
     // Weak: the peers look into the registry as well.
@@ -40,14 +43,27 @@ pub(crate) struct RegistryHandle {
     offline: watch::Sender<bool>,
     // The recovery of the convention that a leader told of.
     recovery: AtomicU64,
+    pub(super) wishes: Wishes,
     tasks: TaskTracker,
 }
 
-/// A follower's own copy.
+/// A follower's view.
 #[derive(Debug, Default)]
-struct Followed {
-    registry: Registry,
-    index: u64,
+pub(super) struct Followed {
+    pub(super) registry: Registry,
+    pub(super) index: u64,
+    /// Who votes, as the leader has told last.
+    pub(super) voters: BTreeSet<NodeId>,
+}
+
+impl Followed {
+    pub(super) fn set(&mut self, state: State, index: u64, voters: Option<BTreeSet<NodeId>>) {
+        self.registry = Registry::from_state(state);
+        self.index = index;
+        if let Some(voters) = voters {
+            self.voters = voters;
+        }
+    }
 }
 
 impl RegistryHandle {
@@ -63,6 +79,7 @@ impl RegistryHandle {
             removed: watch::Sender::new(None),
             offline: watch::Sender::new(false),
             recovery: AtomicU64::new(0),
+            wishes: Wishes::default(),
             tasks,
         }
     }
@@ -120,11 +137,6 @@ impl RegistryHandle {
         self.consensus()
     }
 
-    /// Entries applied behind `index`, if this node is a voter and still has them.
-    pub(crate) fn entries_after(&self, index: u64, count: usize) -> Option<Vec<AppliedEntry>> {
-        self.consensus()?.entries_after(index, count)
-    }
-
     /// Has consensus bring the registry from now on.
     ///
     /// False, and nothing changed, where that would be a step back from what was followed.
@@ -150,75 +162,9 @@ impl RegistryHandle {
         true
     }
 
-    /// Follows the leader's stream from this state on.
-    pub(crate) fn become_follower(&self, state: State, index: u64) {
-        self.replace(state, index);
-        self.swap(None);
-        self.applied.send_replace(index);
-        self.standing.send_modify(|standing| {
-            standing.leader = None;
-            standing.leads = false;
-        });
-    }
-
-    /// A follower takes a document of the leader's stream in.
-    ///
-    /// # Errors
-    /// Why the session cannot go on, for the log.
-    pub(super) fn follow(&self, streamed: Streamed) -> Result<(), String> {
-        match streamed {
-            Streamed::Snapshot { index, state } => {
-                tracing::info!(index, "the registry came whole");
-                self.take_over(*state, index)
-            }
-            Streamed::Applied { entries } => match self.apply(&entries) {
-                true => Ok(()),
-                false => Err("entries are missing in the leader's stream".to_owned()),
-            },
-        }
-    }
-
-    /// A follower takes the leader's registry over; what was done offline is forgotten.
-    ///
-    /// # Errors
-    /// Why not: it is another convention's, or an older one than this node has seen, though the
-    /// convention was not recovered since.
-    pub(super) fn take_over(&self, state: State, index: u64) -> Result<(), String> {
-        let part = self
-            .consensus
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if part.is_some() {
-            return Ok(());
-        }
-        self.is_step_ahead(&state, index)?;
-        let mut followed = self.followed_mut();
-        *followed = Followed {
-            registry: Registry::from_state(state),
-            index,
-        };
-        // With the same grip: what is proposed from here on is the convention's to decide.
-        self.back();
-        drop(followed);
-        self.applied.send_replace(index);
-        Ok(())
-    }
-
-    fn is_step_ahead(&self, state: &State, index: u64) -> Result<(), String> {
-        let followed = self.followed();
-        let ours = followed.registry.state();
-        if ours.convention.is_some() && ours.convention != state.convention {
-            return Err("the leader's registry is another convention's".to_owned());
-        }
-        let recovered = state.roll.recoveries > ours.roll.recoveries;
-        if index < followed.index && !recovered && !self.is_offline() {
-            return Err(format!(
-                "the leader's registry ends at {index}, this node's at {}: was an old copy of its \
-                 `state/` brought back? Stop it and run `director cluster recover` there",
-                followed.index
-            ));
-        }
-        Ok(())
+    /// What this node wishes to know.
+    pub(super) fn wishes(&self) -> &Wishes {
+        &self.wishes
     }
 
     /// A voter's convention is there again; what was done offline is forgotten.
@@ -232,7 +178,7 @@ impl RegistryHandle {
         self.applied.send_replace(*consensus.applied().borrow());
     }
 
-    fn back(&self) {
+    pub(super) fn back(&self) {
         self.offline
             .send_if_modified(|offline| std::mem::replace(offline, false));
     }
@@ -260,10 +206,7 @@ impl RegistryHandle {
             None => (followed.index, followed.registry.state().clone()),
         };
         change(&mut state);
-        *followed = Followed {
-            registry: Registry::from_state(state),
-            index,
-        };
+        followed.set(state, index, None);
         self.offline.send_replace(true);
         drop(followed);
         self.applied.send_replace(index);
@@ -283,44 +226,11 @@ impl RegistryHandle {
         Some((index, outcome))
     }
 
-    /// A follower takes a snapshot over.
-    fn replace(&self, state: State, index: u64) {
+    pub(super) fn replace(&self, state: State, index: u64, voters: Option<BTreeSet<NodeId>>) {
         let mut followed = self.followed_mut();
-        *followed = Followed {
-            registry: Registry::from_state(state),
-            index,
-        };
+        followed.set(state, index, voters);
         drop(followed);
         self.applied.send_replace(index);
-    }
-
-    /// A follower applies what the leader streamed; `false` where something is missing between.
-    pub(super) fn apply(&self, entries: &[(u64, Vec<Command>)]) -> bool {
-        // Held to the end: a voter's registry is moved by its own log alone.
-        let part = self
-            .consensus
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if part.is_some() {
-            return true;
-        }
-        let mut followed = self.followed_mut();
-        for (index, commands) in entries {
-            if *index <= followed.index {
-                continue;
-            }
-            if *index != followed.index + 1 {
-                return false;
-            }
-            for command in commands {
-                followed.registry.apply(command);
-            }
-            followed.index = *index;
-        }
-        let index = followed.index;
-        drop(followed);
-        self.applied.send_replace(index);
-        true
     }
 
     /// What a follower heard of the lead.
@@ -525,7 +435,7 @@ impl RegistryHandle {
         });
     }
 
-    fn swap(&self, consensus: Option<Arc<Consensus>>) {
+    pub(super) fn swap(&self, consensus: Option<Arc<Consensus>>) {
         let mut held = self
             .consensus
             .write()
@@ -535,12 +445,12 @@ impl RegistryHandle {
         self.parts.send_modify(|parts| *parts += 1);
     }
 
-    fn followed_mut(&self) -> std::sync::RwLockWriteGuard<'_, Followed> {
+    pub(super) fn followed_mut(&self) -> std::sync::RwLockWriteGuard<'_, Followed> {
         let followed = self.followed.write();
         followed.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn followed(&self) -> std::sync::RwLockReadGuard<'_, Followed> {
+    pub(super) fn followed(&self) -> std::sync::RwLockReadGuard<'_, Followed> {
         self.followed.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -75,14 +75,18 @@ impl Peers {
             return;
         }
         let leads = standing.leader.is_some_and(|(leader, _)| leader == by);
-        if leads || self.vouched().names(by) || self.votes(by) {
+        if leads || self.vouched().names(by) || self.registry().voters().contains(&by) {
             return self.registry().note_removed(text);
         }
         let (said, is_new) = self.rumours().add(by, text);
-        let others = self.registry().read(|state| {
-            let members = state.members.keys();
-            members.filter(|member| **member != self.me()).count()
-        });
+        // A follower does not know how many others there are.
+        let others = match self.registry().is_partial() {
+            true => WITNESSES,
+            false => self.registry().read(|state| {
+                let members = state.members.keys();
+                members.filter(|member| **member != self.me()).count()
+            }),
+        };
         // Two say so, or nobody else is there to ask.
         if said >= others.min(WITNESSES) {
             return self.registry().note_removed(text);
@@ -90,14 +94,6 @@ impl Peers {
         if is_new {
             tracing::warn!(%by, text, "a member alone says that this node was removed");
         }
-    }
-
-    fn votes(&self, node: NodeId) -> bool {
-        let consensus = self.registry().consensus();
-        consensus.is_some_and(|consensus| {
-            let standing = consensus.standing().borrow().clone();
-            standing.voters.values().any(|voter| voter.node == node)
-        })
     }
 }
 

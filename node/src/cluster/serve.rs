@@ -48,7 +48,7 @@ async fn one(node: Arc<Node>, peer: PeerIdentity, mut stream: BiStream) {
         }
         Err(_elapsed) => return,
     };
-    if let Err(refusal) = may_ask(&node, from, &request).await {
+    if let Err(refusal) = may_ask(&node, &peer, &request).await {
         let _gone = stream.answer::<PeerResponse>(Err(refusal)).await;
         return;
     }
@@ -137,14 +137,14 @@ pub(crate) async fn answer(
 
 /// Refuses what a node may not ask that the registry here does not know, after a moment: it may
 /// have been admitted just now. What proves by itself who may ask it does not wait.
-async fn may_ask(node: &Node, from: NodeId, request: &PeerRequest) -> Result<(), Refusal> {
+async fn may_ask(node: &Node, peer: &PeerIdentity, request: &PeerRequest) -> Result<(), Refusal> {
     match request {
         PeerRequest::Leader
         | PeerRequest::Vouch
         | PeerRequest::Raft { .. }
         | PeerRequest::Renew(_) => Ok(()),
-        PeerRequest::Step { .. } if leads_this_node(node, from).is_ok() => Ok(()),
-        _ => endpoint::known(&node.membership, from).await,
+        PeerRequest::Step { .. } if leads_this_node(node, peer.node).is_ok() => Ok(()),
+        _ => endpoint::known(&node.membership, peer).await,
     }
 }
 

@@ -14,9 +14,10 @@ use leader::reconcile::Replica;
 use protocol::NodeId;
 use protocol::peer::{PeerRequest, SessionDown, SessionOpen, SessionUp};
 use protocol::registry::{Command, FEATURE_LEVEL, MemberState};
+use protocol::view::Wish;
 use rand::Rng;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use transport::Alpn;
 use transport::streams::{BiStream, FrameReceiver, FrameSender};
 
@@ -207,6 +208,8 @@ struct Session<'a> {
     term: AtomicU64,
     /// Bytes of the registry's stream that have come.
     received: watch::Sender<u64>,
+    /// Number of the last wish that the leader knows.
+    wished: AtomicU64,
 }
 
 impl<'a> Session<'a> {
@@ -221,6 +224,7 @@ impl<'a> Session<'a> {
             renewed: AtomicBool::new(false),
             term: AtomicU64::new(u64::MAX),
             received: watch::Sender::new(0),
+            wished: AtomicU64::new(0),
         };
         let log = session.own_log();
         Self { log, ..session }
@@ -280,10 +284,9 @@ impl<'a> Session<'a> {
 
     fn open(&self) -> SessionOpen {
         let membership = &self.node.membership;
-        let index = *membership.registry.applied().borrow();
-        // What was done offline is no one else's history.
-        let offline = membership.registry.is_offline();
-        let index = if offline { 0 } else { index };
+        self.wish_for_held();
+        let wishes = membership.registry.wishes().after(0);
+        self.wished.store(wishes.0, Ordering::Relaxed);
         SessionOpen {
             incarnation: membership.incarnation,
             name: membership.name.clone(),
@@ -293,7 +296,14 @@ impl<'a> Session<'a> {
             feature_level: FEATURE_LEVEL,
             recoveries: membership.registry.recoveries(),
             raft: self.log.map(|raft| raft.0),
-            follow_from: self.log.is_none().then_some(index),
+            wishes: self.log.is_none().then_some(wishes),
+        }
+    }
+
+    /// Of a package that is held here this node has to know whether it is loaded.
+    fn wish_for_held(&self) {
+        for hash in self.node.store.hashes() {
+            self.node.replica.note(Wish::Source(hash));
         }
     }
 
@@ -364,6 +374,9 @@ impl<'a> Session<'a> {
     async fn beat(&self, sender: &mut FrameSender, every: Duration) -> String {
         let mut number = 0;
         let mut received = self.received.subscribe();
+        let mut wishes = self.node.replica.wishes().last();
+        // One that came since the session was opened is new.
+        wishes.mark_changed();
         loop {
             number += 1;
             let beat = self.heartbeat(number);
@@ -373,21 +386,44 @@ impl<'a> Session<'a> {
             }
             let renewed = self.renewed.load(Ordering::Relaxed);
             let next = Instant::now() + if renewed { every } else { FIRST_HEARTBEAT };
-            // Between two heartbeats the leader is told how much of its stream has come.
-            while timeout_at(next, received.changed())
-                .await
-                .is_ok_and(|it| it.is_ok())
-            {
-                let bytes = *received.borrow_and_update();
-                if let Err(fault) = sender.send(&SessionUp::Received { bytes }).await {
+            // Between two heartbeats the leader is told how much of its stream has come, and what
+            // this node wishes to know.
+            loop {
+                let told_up = tokio::select! {
+                    biased;
+                    () = sleep_until(next) => break,
+                    _changed = wishes.changed(), if self.log.is_none() => {
+                        wishes.borrow_and_update();
+                        match self.new_wishes() {
+                            Some(wish) => wish,
+                            None => continue,
+                        }
+                    }
+                    _changed = received.changed() => {
+                        let bytes = *received.borrow_and_update();
+                        SessionUp::Received { bytes }
+                    }
+                };
+                if let Err(fault) = sender.send(&told_up).await {
                     return told(&fault);
                 }
             }
         }
     }
 
+    /// What this node wishes to know since it said so last.
+    fn new_wishes(&self) -> Option<SessionUp> {
+        let (number, wishes) = {
+            let wished = self.wished.load(Ordering::Relaxed);
+            self.node.replica.wishes().after(wished)
+        };
+        self.wished.store(number, Ordering::Relaxed);
+        (!wishes.is_empty()).then_some(SessionUp::Wish { number, wishes })
+    }
+
     fn heartbeat(&self, number: u64) -> SessionUp {
         let node = self.node;
+        self.wish_for_held();
         let named = node
             .membership
             .registry
@@ -461,7 +497,7 @@ impl<'a> Session<'a> {
             let limit = last + heartbeat + ACKNOWLEDGE_LIMIT;
             tokio::select! {
                 _more = heard.changed() => {}
-                () = tokio::time::sleep_until(limit) => {
+                () = sleep_until(limit) => {
                     return "the leader has fallen silent".to_owned();
                 }
             }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use transport::streams::{BiStream, FrameReceiver};
 
-use super::feed::{Up, feed};
+use super::feed::{Ledgers, Up, feed};
 use super::histories::{NoSession, may_begin};
 use super::leadership;
 use super::peers::told;
@@ -32,6 +32,8 @@ pub(crate) struct Sessions {
     changed: watch::Sender<u64>,
     // Runs that were refused: each is told about once. Held for an insertion only.
     refused: Mutex<BTreeMap<NodeId, Incarnation>>,
+    /// What all followers are told from.
+    pub(super) ledgers: Ledgers,
 }
 
 #[derive(Debug)]
@@ -418,7 +420,7 @@ pub(super) async fn serve(node: &Arc<Node>, from: NodeId, open: SessionOpen, str
     let (log, logs) = watch::channel(open.raft);
     let ended = tokio::select! {
         ended = hear(node, (from, &open), &mut receiver, (acknowledge, log)) => ended,
-        ended = feed(node, &open, &mut sender, (acknowledged, logs)) => ended,
+        ended = feed(node, (from, &open), &mut sender, (acknowledged, logs)) => ended,
     };
     tracing::info!(member = %from, reason = ended, "session ended");
 }
@@ -521,6 +523,11 @@ async fn hear(
             }
             Ok(Some(SessionUp::Received { bytes })) => {
                 if acknowledge.send(Up::Received(bytes)).await.is_err() {
+                    return "this node leads no longer".to_owned();
+                }
+            }
+            Ok(Some(SessionUp::Wish { number, wishes })) => {
+                if acknowledge.send(Up::Wish(number, wishes)).await.is_err() {
                     return "this node leads no longer".to_owned();
                 }
             }

@@ -88,8 +88,8 @@ async fn open_part(
     };
     let path = state.raft();
     if !founder && !path.exists() {
-        if let Some((index, copy)) = follow::last_good(state) {
-            membership.registry.become_follower(copy, index);
+        if let Some(copy) = follow::last_good(state) {
+            membership.registry.become_follower(copy);
         }
         return Ok(None);
     }
@@ -107,10 +107,10 @@ async fn open_part(
     if !founder {
         let own = consensus.identity().raft;
         let votes = consensus.standing().borrow().voters.contains_key(&own);
-        let (index, copy) = follow::last_good(state).unwrap_or_default();
+        let copy = follow::last_good(state).unwrap_or_default();
         // Killed before the log was filled: it knows nobody, the copy does.
-        if !votes && *consensus.applied().borrow() <= index {
-            membership.registry.become_follower(copy, index);
+        if !votes && *consensus.applied().borrow() <= copy.index {
+            membership.registry.become_follower(copy);
             return Ok(Some(consensus));
         }
     }

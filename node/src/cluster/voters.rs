@@ -25,6 +25,7 @@ use transport::identity::PeerIdentity;
 use super::fleet::ClusterFleet;
 use super::follow;
 use super::steps::failure;
+use super::view::View;
 use super::voter_calls::VoterCalls;
 use super::vouching::is_trusted;
 use crate::agent::node::{Node, stamp};
@@ -202,8 +203,12 @@ async fn stop_log(node: &Arc<Node>) {
     }
     let registry = &node.membership.registry;
     if let Some(consensus) = registry.consensus() {
-        let (index, state) = registry.read_at(|index, state| (index, state.clone()));
-        registry.become_follower(state, index);
+        let voters = consensus.standing().borrow().voters.clone();
+        let voters = voters.values().map(|voter| voter.node);
+        registry.become_follower(View {
+            voters: voters.collect(),
+            ..registry.copy()
+        });
         consensus.shutdown().await;
         tracing::info!("this node votes no more");
     }

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 
 use protocol::control::{ActorFailure, Hello, Request, Response};
-use protocol::{ActorId, Frame, NodeId};
+use protocol::{ActorId, Frame, NodeId, RoleId};
 use tokio::sync::mpsc;
 
 use super::config::Rights;
@@ -91,6 +91,11 @@ pub enum AgentEvent {
     Locate {
         /// Which.
         actor: ActorId,
+    },
+    /// Messages wait for a role of which nobody has told; it is bound or unbound, and released.
+    SeekRole {
+        /// Which.
+        role: RoleId,
     },
     /// The peer broke a rule: the router has let the link go, as after `link_down`.
     LinkBroken {

@@ -79,6 +79,11 @@ pub(crate) enum Event<'a> {
     Release {
         roles: Vec<RoleId>,
     },
+    /// Nobody says any more what these roles are.
+    Forget {
+        /// Which.
+        roles: Vec<RoleId>,
+    },
     Literal {
         target: ActorId,
         literal: String,
@@ -268,6 +273,7 @@ impl Core {
             } => self.bind(role, actor, reason),
             Event::Hold { roles, limit_ms } => self.hold(&roles, limit_ms),
             Event::Release { roles } => self.release(&roles),
+            Event::Forget { roles } => self.forget_roles(&roles),
             Event::ServeUntil(until) => self.serve_until(until),
             Event::Literal { target, literal } => self.send_literal(target, literal),
             Event::System { target, message } => self.send_system(target, &message),

@@ -147,6 +147,7 @@ fn carry_out(shared: &Rc<Shared>, command: Command) {
             (Event::Hold { roles, limit_ms }, done)
         }
         Command::Release { roles, done } => (Event::Release { roles }, done),
+        Command::Forget { roles, done } => (Event::Forget { roles }, done),
         command => return carry_out_unanswered(shared, command),
     };
     shared.handle(event);

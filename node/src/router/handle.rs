@@ -54,6 +54,11 @@ impl RouterHandle {
         .await;
     }
 
+    /// Nobody says any more what these roles are: the next message to one has it looked for.
+    pub async fn forget_roles(&self, roles: Vec<RoleId>) {
+        self.applied(|done| Command::Forget { roles, done }).await;
+    }
+
     /// Messages to these roles wait from now.
     pub async fn hold(&self, roles: Vec<RoleId>) {
         self.applied(|done| Command::Hold {
@@ -298,6 +303,10 @@ pub(crate) enum Command {
         done: oneshot::Sender<()>,
     },
     Release {
+        roles: Vec<RoleId>,
+        done: oneshot::Sender<()>,
+    },
+    Forget {
         roles: Vec<RoleId>,
         done: oneshot::Sender<()>,
     },

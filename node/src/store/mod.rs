@@ -169,6 +169,14 @@ impl PackageStore {
         removed
     }
 
+    /// The packages that are held.
+    #[must_use]
+    pub fn hashes(&self) -> Vec<SourceHash> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let hashes = entries.filter_map(|entry| hash_of(&entry.file_name()));
+        hashes.collect()
+    }
+
     /// Bytes of all packages.
     #[must_use]
     pub fn bytes(&self) -> u64 {

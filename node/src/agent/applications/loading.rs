@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use package::{Limits, Verified};
 use protocol::control::{ActorFailure, FailureCode, Origin};
+use protocol::view::Wish;
 use protocol::{NodeId, SourceHash};
 
 use super::super::actors::Stage;
@@ -49,6 +50,10 @@ impl Node {
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
             let judging = async {
+                let _not_told = node.replica.want(Wish::Source(hash)).await;
+                if node.replica.read(|state| state.sources.contains_key(&hash)) {
+                    return Err("the convention has it loaded already".to_owned());
+                }
                 let brought = brought.await?;
                 node.judge(hash, brought, &info).await
             };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use protocol::control::SystemMessage;
 use protocol::registry::{Member, MemberState, State};
+use protocol::view::Wish;
 use protocol::{ActorId, NodeId};
 
 use super::super::node::Node;
@@ -23,6 +24,8 @@ impl Node {
             table.member_watchers.remove(&actor);
             return;
         }
+        // Those that this node has yet to hear of are told when it does.
+        self.replica.note(Wish::Members);
         self.catch_up_members(&mut table);
         table.member_watchers.insert(actor);
         for (admin, capabilities) in &table.told_members {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use protocol::control::SystemMessage;
 use protocol::registry::{SourceState, State};
+use protocol::view::Wish;
 use protocol::{ActorId, SourceHash};
 
 use super::super::node::Node;
@@ -35,6 +36,8 @@ impl Node {
             table.watchers.remove(&actor);
             return;
         }
+        // Those that this node has yet to hear of are told when it does.
+        self.replica.note(Wish::Groups);
         self.catch_up(&mut table);
         table.watchers.insert(actor);
         let registry = table.told.clone().into_iter();

@@ -14,6 +14,7 @@ use std::time::Duration;
 use protocol::control::{ActorFailure, FailureCode};
 use protocol::peer::{PeerRequest, PeerResponse, SourceOffer};
 use protocol::registry::MemberState;
+use protocol::view::Wish;
 use protocol::wire::Refusal;
 use protocol::{NodeId, SourceHash};
 use pyliteral::Value;
@@ -122,7 +123,12 @@ impl Node {
         hash: SourceHash,
     ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let lent_to = self.unload_source(hash)?;
-        let targets = if self.membership.identity().user_secret().is_some() {
+        Some(Arc::clone(self).tell_unloaded(hash, lent_to))
+    }
+
+    async fn tell_unloaded(self: Arc<Self>, hash: SourceHash, lent_to: BTreeSet<NodeId>) {
+        let members = if self.membership.identity().user_secret().is_some() {
+            let _not_told = self.replica.want(Wish::Members).await;
             self.replica.read(|state| {
                 let up = state.members.iter();
                 let up = up.filter(|(id, m)| **id != self.id && m.state == MemberState::Up);
@@ -131,10 +137,6 @@ impl Node {
         } else {
             lent_to
         };
-        Some(Arc::clone(self).tell_unloaded(hash, targets))
-    }
-
-    async fn tell_unloaded(self: Arc<Self>, hash: SourceHash, members: BTreeSet<NodeId>) {
         let bare = PeerRequest::UnloadSource { hash, proof: None };
         let mut telling = JoinSet::new();
         for member in members {

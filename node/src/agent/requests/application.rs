@@ -6,12 +6,13 @@ use std::sync::Arc;
 use protocol::control::{
     ActorDelivery, ApplicationRequest, ErrorCode, Request, RequestError, Response,
 };
+use protocol::view::Wish;
 use protocol::{ActorId, Frame, PayloadKind, RequestId, SourceHash};
 use tokio::sync::oneshot;
 
-use super::{Answer, director, internal, refused, system_status};
+use super::{Answer, internal, refused, system_status};
 use crate::agent::node::Node;
-use crate::cluster::reachable;
+use crate::cluster::{orders, reachable};
 use crate::router::{Caller, CallerKind, Taken};
 use crate::store::{Arrived, StoreError};
 
@@ -150,19 +151,28 @@ fn unload(node: &Arc<Node>, hash: SourceHash) -> Begun {
     if let Some(spreading) = node.unload_everywhere(hash) {
         return Begun::Spreading(Box::pin(spreading));
     }
-    if !node.replica.read(|state| state.sources.contains_key(&hash)) {
+    let named = move |node: &Node| node.replica.read(|state| state.sources.contains_key(&hash));
+    if !named(node) && !node.replica.is_partial() {
         return Begun::Answered(Ok(done()));
     }
     let node = Arc::clone(node);
     node.tasks.clone().spawn(async move {
         let request = RequestId(rand::random());
         let unloading = async {
-            let director = director(&node).ok()?;
-            let by = "an application (unloadActorSource)";
-            Some(director.unload(&hash.to_string(), request, true, by).await)
+            let _not_told = node.replica.want(Wish::Source(hash)).await;
+            if !named(&node) {
+                return None;
+            }
+            let order = Request::Unload {
+                request,
+                hash: hash.to_string(),
+                now: true,
+                by: "an application (unloadActorSource)".to_owned(),
+            };
+            orders::give(&node, order, None).await.err()
         };
-        if let Some(Some(Err(error))) = node.shutdown.run_until_cancelled(unloading).await {
-            tracing::warn!(hash = %hash.short(), %error, "source not unloaded");
+        if let Some(Some(error)) = node.shutdown.run_until_cancelled(unloading).await {
+            tracing::warn!(hash = %hash.short(), error = error.message, "source not unloaded");
         }
     });
     Begun::Answered(Ok(done()))

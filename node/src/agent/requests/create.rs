@@ -12,6 +12,7 @@ use protocol::control::{
     ActorFailure, ErrorCode, FailureCode, Origin, Request, RequestError, Response,
 };
 use protocol::registry::{SourceState, State};
+use protocol::view::Wish;
 use protocol::{ActorId, SourceHash};
 
 use super::{Answer, refused};
@@ -49,10 +50,7 @@ pub(super) fn announce(node: &Arc<Node>, from: &Caller, request: &Request) -> Op
         if let Some(existing) = node.actors.named(name) {
             return Some(Announced::Existing(existing));
         }
-        if node
-            .replica
-            .read(|state| find_name(state, name, None).is_some())
-        {
+        if is_of_definition(node, name) {
             return Some(Announced::Named(name.clone()));
         }
         if director_actor::is_meant(request) {
@@ -105,12 +103,18 @@ pub(super) fn announce_director(node: &Arc<Node>, request: &Request) -> Option<A
     let sought = matches!(request, Request::Resolve { .. }) && director_actor::is_meant(request);
     let named = || {
         let name = director_actor::NAME;
-        node.actors.named(name).is_some()
-            || node
-                .replica
-                .read(|state| find_name(state, name, None).is_some())
+        node.actors.named(name).is_some() || is_of_definition(node, name)
     };
     (sought && !named()).then(|| director(node))
+}
+
+/// Whether a name is one of a `.tli`: every node has those names, if not the groups that own them.
+fn is_of_definition(node: &Node, name: &str) -> bool {
+    let partial = node.replica.is_partial();
+    node.replica.read(|state| {
+        let owned = partial && state.names.contains_key(name);
+        owned || find_name(state, name, None).is_some()
+    })
 }
 
 fn director(node: &Arc<Node>) -> Announced {
@@ -139,6 +143,10 @@ pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
         Announced::Impossible(failure) => Err(not_created(failure)),
         Announced::Birth(birth, token) => {
             let actor = birth.actor;
+            if let Some(failure) = not_loaded(node, &birth).await {
+                node.never_started(actor, &failure);
+                return Err(not_created(failure));
+            }
             let stands = match creation::place(node, &birth).await {
                 Place::Here => node.bring_up(*birth, token).await.map(|()| actor),
                 Place::There(members) => {
@@ -156,8 +164,30 @@ pub(super) async fn bring_up(node: &Arc<Node>, announced: Announced) -> Answer {
     }
 }
 
+/// Why an actor cannot be of the source that was named for it, where this node had to ask.
+async fn not_loaded(node: &Node, birth: &Birth) -> Option<ActorFailure> {
+    let Origin::Source(hash) = birth.origin else {
+        return None;
+    };
+    let known = || node.replica.read(|s| s.sources.get(&hash).map(|s| s.state));
+    if known().is_some() || node.applications.offers(hash, true) {
+        return None;
+    }
+    let told = node.replica.want(Wish::Source(hash)).await;
+    let message = match (known(), told) {
+        (Some(SourceState::Draining { .. }), _) => {
+            format!("source hash {hash} is being unloaded")
+        }
+        (Some(_), _) => return None,
+        (None, Ok(())) => format!("source hash {hash} does not match any loaded source"),
+        (None, Err(not_told)) => format!("source hash {hash}: {not_told}"),
+    };
+    Some(failure(FailureCode::InvalidSourceHash, message))
+}
+
 /// The actor that holds a name of a `.tli`; waits while it restarts or is replaced.
 async fn holder(node: &Node, name: &str) -> Result<ActorId, ActorFailure> {
+    let told = node.replica.want(Wish::Called(name.to_owned())).await;
     let mut applied = node.replica.applied();
     let waiting = async {
         loop {
@@ -171,7 +201,10 @@ async fn holder(node: &Node, name: &str) -> Result<ActorId, ActorFailure> {
                     return Err(failure(FailureCode::Failure, reason));
                 }
                 _ => {
-                    let message = format!("no active source has the name `{name}` any more");
+                    let message = match told {
+                        Ok(()) => format!("no active source has the name `{name}` any more"),
+                        Err(not_told) => format!("the actor named `{name}`: {not_told}"),
+                    };
                     return Err(failure(FailureCode::Failure, message));
                 }
             }
@@ -209,6 +242,8 @@ fn origin(
             }
             Some(_) => return Ok(Origin::Source(hash)),
             None if node.applications.offers(hash, own) => return Ok(Origin::Source(hash)),
+            // Whether it is loaded is asked before the actor is brought up.
+            None if node.replica.is_partial() => return Ok(Origin::Source(hash)),
             None => format!("source hash {hash} does not match any loaded source"),
         };
         return Err(failure(FailureCode::InvalidSourceHash, message));

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use convention::registry::ranked;
 use protocol::SourceHash;
-use protocol::control::{ListedActor, ListedGroup, ListedSource, NodeStatus, Response};
+use protocol::control::{ListedActor, ListedGroup, ListedSource, NodeStatus, Request, Response};
 use protocol::registry::{Group, Slot, SlotState, Source, SourceState, State};
 
 use super::{Answer, refused};
 use crate::agent::node::Node;
 use crate::cluster::operator::{Age, age};
+use crate::cluster::reading;
 
 /// The groups that have loaded sources, or the one that is named.
 pub(super) fn list(node: &Node, only: Option<&str>) -> Response {
@@ -34,6 +35,22 @@ pub(super) fn list(node: &Node, only: Option<&str>) -> Response {
         index,
         age_ms,
     }
+}
+
+/// As [`list`], where this node has only a part of what is loaded.
+pub(super) async fn of_leader(node: &Arc<Node>, group: Option<String>) -> Answer {
+    let request = Request::List {
+        group,
+        stale: false,
+    };
+    let mut response = reading::of_leader(node, "what is loaded", request).await?;
+    if let Response::Listed { groups, .. } = &mut response {
+        for source in groups.iter_mut().flat_map(|group| &mut group.sources) {
+            let here = node.sources.note(source.hash);
+            source.per_actor_import = here.or_else(|| source.per_actor_import.take());
+        }
+    }
+    Ok(response)
 }
 
 fn listed_source(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use leader::reconcile::LoadOrder;
 use package::Verified;
 use protocol::control::{ErrorCode, Lies, Request, RequestError, Response};
+use protocol::view::Wish;
 use protocol::{NodeId, SourceHash};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -231,6 +232,7 @@ const HOLD_AGAIN: Duration = Duration::from_millis(250);
 /// Asks the authority that an application has registered on this node, if there is one: it may
 /// refuse what the node's own keys validate, and never the other way round.
 async fn consult(node: &Node, hash: SourceHash, path: &str) -> Result<(), RequestError> {
+    let _not_told = node.replica.want(Wish::Source(hash)).await;
     if node.replica.read(|state| state.sources.contains_key(&hash)) {
         return Ok(());
     }

@@ -104,18 +104,27 @@ async fn answer(
             if confirmed {
                 reading::confirmed(node, &format!("who plays `{target}`")).await?;
             }
-            Ok(resolve::resolve(node, &target, group.as_deref()))
+            resolve::answer(node, &target, group.as_deref()).await
         }
         Request::Status => Ok(list::status(node).await),
         Request::List { group, stale } => {
+            if !stale && node.replica.is_partial() {
+                return list::of_leader(node, group).await;
+            }
             if !stale {
                 reading::confirmed(node, "what is loaded").await?;
             }
             Ok(list::list(node, group.as_deref()))
         }
         Request::History { group, stale } => {
+            let what = format!("the history of `{group}`");
+            if node.replica.is_partial() {
+                // It is in no view.
+                let request = Request::History { group, stale };
+                return reading::of_leader(node, &what, request).await;
+            }
             if !stale {
-                reading::confirmed(node, &format!("the history of `{group}`")).await?;
+                reading::confirmed(node, &what).await?;
             }
             list::history(node, &group)
         }
@@ -148,6 +157,10 @@ async fn answer(
             group,
             by,
         } => operate::dump(node, role, group, by).await,
+        Request::Cluster(cluster @ ClusterRequest::Events { .. }) if node.replica.is_partial() => {
+            // The audit is in no view.
+            orders::give(node, Request::Cluster(cluster), None).await
+        }
         Request::Cluster(cluster) if !operator::needs_leader(&cluster) => {
             operator::answer_here(node, cluster)
                 .await
@@ -205,6 +218,14 @@ pub(crate) async fn as_leader(
         Request::Cluster(cluster) => operator::answer_as_leader(node, cluster)
             .await
             .map(Response::Cluster),
+        Request::List { group, .. } => {
+            operator::fresh(node).await?;
+            Ok(list::list(node, group.as_deref()))
+        }
+        Request::History { group, .. } => {
+            operator::fresh(node).await?;
+            list::history(node, &group)
+        }
         other => Err(not_known(&other)),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use convention::find_role;
 use leader::reconcile::RoleOrder;
 use protocol::control::{Request, RequestError, Response, RoleAction};
+use protocol::view::Wish;
 use protocol::{ActorId, NodeId, SlotId};
 
 use super::{Answer, director, not_done, refused};
@@ -35,6 +36,7 @@ pub(super) async fn dump(
     group: Option<String>,
     by: String,
 ) -> Answer {
+    let _not_told = node.replica.want(Wish::Called(role.clone())).await;
     let played = find(node, &role, group.as_deref())?;
     if played.node != node.id {
         let request = Request::Role {

@@ -1,15 +1,43 @@
 //! What a role, a global name or an address stands for.
 
 use convention::find_role;
-use protocol::control::{Match, Response};
+use protocol::control::{ErrorCode, Match, RequestError, Response};
 use protocol::registry::{Slot, State};
+use protocol::view::Wish;
 use protocol::{ActorId, NodeId, RoleId};
 
+use super::{Answer, refused};
+use crate::agent::binder;
 use crate::agent::node::Node;
 use crate::cluster::operator::{Age, age};
 
+/// All that `target` may mean, as far as this node knows or is told.
+pub(super) async fn answer(node: &Node, target: &str, group: Option<&str>) -> Answer {
+    let is_here = group.is_none() && node.actors.named(target).is_some();
+    let told = match is_here || address(target).is_some() {
+        true => Ok(()),
+        false => node.replica.want(Wish::Called(target.to_owned())).await,
+    };
+    if told.is_ok() && !is_here && node.replica.is_partial() {
+        // What is answered may be written to at once.
+        binder::settled(node).await;
+    }
+    let response = resolve(node, target, group);
+    match (told, &response) {
+        (Err(not_told), Response::Resolved { matches, .. }) if matches.is_empty() => {
+            Err(RequestError {
+                code: ErrorCode::Unavailable,
+                ..refused(format!("`{target}`: {not_told}"), Some(REPEAT))
+            })
+        }
+        _ => Ok(response),
+    }
+}
+
+const REPEAT: &str = "`director cluster status --stale` shows whether a leader is known; repeat it";
+
 /// All that `target` may mean: roles of active sources, names, an address.
-pub(super) fn resolve(node: &Node, target: &str, group: Option<&str>) -> Response {
+fn resolve(node: &Node, target: &str, group: Option<&str>) -> Response {
     let Age { index, age_ms } = age(node);
     let mut matches = node
         .replica

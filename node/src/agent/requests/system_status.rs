@@ -2,6 +2,7 @@
 
 use protocol::control::{SystemMessage, SystemStatus};
 use protocol::registry::{Member, MemberState};
+use protocol::view::Wish;
 use protocol::{ActorId, Frame, PayloadKind};
 
 use crate::agent::node::Node;
@@ -22,7 +23,11 @@ pub(super) async fn tell(node: &Node, to: ActorId) {
 }
 
 async fn status(node: &Node) -> SystemStatus {
-    let alive = node.router.alive().await;
+    let all = async {
+        let _not_told = node.replica.want(Wish::Members).await;
+        let _not_told = node.replica.want(Wish::Groups).await;
+    };
+    let (alive, ()) = tokio::join!(node.router.alive(), all);
     let actors = alive.iter().filter(|it| it.parent == ActorId::NONE);
     let actors = actors.map(|it| it.actor).collect();
     let named = alive.iter();

@@ -3,12 +3,13 @@
 //!
 //! What the registry does not say (an actor's own children elsewhere) members are asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::registry::{MemberState, SlotState, State};
+use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{ActorId, Incarnation, NodeId};
 use tokio::task::JoinSet;
@@ -21,6 +22,7 @@ use crate::cluster::neighbours;
 pub(crate) struct Map {
     peers: BTreeMap<NodeId, Peer>,
     placed: BTreeMap<ActorId, NodeId>,
+    removed: BTreeSet<NodeId>,
 }
 
 /// A node as the router knows it.
@@ -57,6 +59,7 @@ impl Map {
         Self {
             peers: peers.collect(),
             placed: placed.map(|slot| (slot.actor, slot.node)).collect(),
+            removed: state.roll.removed.keys().copied().collect(),
         }
     }
 
@@ -65,7 +68,11 @@ impl Map {
         for (id, peer) in &before.peers {
             let now = self.peers.get(id);
             let reason = match now {
-                None => Some("the node is no member any more".to_owned()),
+                None if self.removed.contains(id) => {
+                    Some("the node is no member any more".to_owned())
+                }
+                // It is of no interest here.
+                None => None,
                 Some(now) if now.incarnation != peer.incarnation => {
                     Some("the node has started again".to_owned())
                 }
@@ -116,6 +123,11 @@ async fn find(node: &Arc<Node>, actor: ActorId) -> Option<NodeId> {
     if let Some(known) = known(node, actor) {
         return Some(known);
     }
+    if node.replica.is_partial()
+        && let Some(found) = ask_leader(node, actor).await
+    {
+        return Some(found);
+    }
     let me = node.id;
     let others: Vec<_> = node.replica.read(|state| {
         let members = state.members.iter();
@@ -141,6 +153,19 @@ async fn find(node: &Arc<Node>, actor: ActorId) -> Option<NodeId> {
     neighbours::find(node, actor.incarnation()).await
 }
 
+/// Where the leader, which knows all members, knows an actor to be.
+async fn ask_leader(node: &Node, actor: ActorId) -> Option<NodeId> {
+    let request = PeerRequest::Locate { actor };
+    let asking = node.membership.peers.ask_leader(&request, LOCATE_LIMIT);
+    let Ok(PeerResponse::Located { node: found }) = asking.await else {
+        return None;
+    };
+    let found = found?;
+    // Its messages go there, and it may be lost.
+    let _not_told = node.replica.want(Wish::Node(found)).await;
+    Some(found)
+}
+
 /// Where an actor is, as far as this node knows.
 pub(crate) fn known(node: &Node, actor: ActorId) -> Option<NodeId> {
     if node.actors.stage(actor).is_some() {
@@ -155,7 +180,15 @@ pub(crate) fn known(node: &Node, actor: ActorId) -> Option<NodeId> {
 
 /// Answers another member that looks for an actor.
 pub(crate) fn answer(node: &Node, actor: ActorId) -> PeerResponse {
-    let node = known(node, actor);
+    let run = actor.incarnation();
+    let of_run = || {
+        node.replica.read(|state| {
+            let mut members = state.members.iter();
+            let found = members.find(|(_, member)| member.incarnation == run);
+            found.map(|(id, _)| *id)
+        })
+    };
+    let node = known(node, actor).or_else(of_run);
     PeerResponse::Located { node }
 }
 

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{Incarnation, NodeId};
 use rand::Rng;
@@ -158,6 +159,8 @@ pub(crate) async fn run(node: Arc<Node>) {
 
 /// The router wants a lane to this node.
 pub(crate) fn want(node: &Arc<Node>, whom: NodeId) {
+    // Whether it is lost concerns who has a lane to it.
+    node.replica.note(Wish::Node(whom));
     let begins = node.mutual.lanes.with(whom, |lane| {
         !std::mem::replace(&mut lane.wanted, true) && lane.up.is_none()
     });
@@ -213,6 +216,7 @@ async fn dial(node: &Arc<Node>, whom: NodeId) -> Result<(), String> {
 
 async fn dial_and_greet(node: &Arc<Node>, whom: NodeId) -> Result<(), String> {
     let (lanes, peers) = (&node.mutual.lanes, &node.membership.peers);
+    let _not_told = node.replica.want(Wish::Node(whom)).await;
     let address = node.replica.read(|state| {
         let member = state.members.get(&whom)?;
         Some(member.address.clone()).filter(|address| !address.is_empty())
@@ -328,6 +332,7 @@ fn settle(node: &Arc<Node>, whom: NodeId, connection: Connection, greeted: Greet
         let text = "the registry knows another run of this node";
         return connection.close(&Refusal::new(RefusalCode::NotAllowed, text));
     }
+    node.replica.note(Wish::Node(whom));
     let before = node
         .mutual
         .lanes

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use leader::reconcile::Replica;
 use protocol::control::{Reach, Request, RequestError, Response};
 use protocol::registry::{Command, Group, Source, SourceState, State};
+use protocol::view::Wish;
 use protocol::{RequestId, SourceHash};
 use tokio::sync::{mpsc, oneshot};
 use transport::sealed;
@@ -32,6 +33,12 @@ pub(super) async fn backup(
     by: &str,
 ) -> Answered {
     absolute(&path)?;
+    if node.replica.is_partial() {
+        return Err(refused(
+            "this node is no voter and has only a part of the registry".to_owned(),
+            Some("run it on a voter: `director cluster members` shows them"),
+        ));
+    }
     let authority = match passphrase {
         Some(passphrase) => Some(sealed_authority(node, passphrase).await?),
         None => None,
@@ -96,6 +103,7 @@ pub(super) async fn restore(node: &Arc<Node>, path: PathBuf, by: &str) -> Answer
     });
     let archive = joined(opened.await)?.map_err(|error| unusable(&error))?;
     let groups: BTreeSet<_> = archive.head.state.groups.keys().cloned().collect();
+    let _not_told = node.replica.want(Wish::Groups).await;
     let taken = node.replica.read(|state| {
         let mut sources = state.sources.values();
         sources

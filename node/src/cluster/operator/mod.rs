@@ -131,6 +131,7 @@ pub(crate) async fn answer_as_leader(node: &Arc<Node>, request: ClusterRequest) 
         ClusterRequest::Explain { what, group } => {
             explain::explain(node, &what, group.as_deref()).await
         }
+        ClusterRequest::Events { after, wait_ms } => Ok(events(node, after, wait_ms).await),
         ClusterRequest::Progress { request } => Ok(ClusterResponse::Progress {
             members: node.mutual.holdings.progress(request),
         }),
@@ -139,7 +140,7 @@ pub(crate) async fn answer_as_leader(node: &Arc<Node>, request: ClusterRequest) 
 }
 
 /// Makes what is read next cover everything that was acknowledged before.
-async fn fresh(node: &Node) -> Result<(), RequestError> {
+pub(crate) async fn fresh(node: &Node) -> Result<(), RequestError> {
     let Some(consensus) = node.replica.consensus() else {
         return Ok(());
     };

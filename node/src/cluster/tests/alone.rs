@@ -8,6 +8,7 @@ use protocol::{ConventionId, Stamp};
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::registry::RegistryHandle;
+use crate::cluster::view::View;
 
 fn noted() -> Command {
     Command::Member(MemberCommand::Note {
@@ -27,14 +28,18 @@ fn what_is_done_alone_enters_no_registry_of_the_convention() {
             convention: Some(ConventionId([4; 16])),
             ..State::default()
         };
-        registry.become_follower(known.clone(), 17);
+        registry.become_follower(View {
+            index: 17,
+            state: known.clone(),
+            ..View::default()
+        });
         registry.go_offline(|_| {});
         let proposing = Arc::clone(&registry);
         let alone = thread::spawn(move || while proposing.apply_offline(&noted()).is_some() {});
         while registry.read(|state| state.roll.audit.is_empty()) {
             thread::yield_now();
         }
-        registry.take_over(known.clone(), 31).unwrap();
+        registry.take_over(known.clone(), 31, None).unwrap();
         assert!(!registry.is_offline());
         alone.join().unwrap();
         let now = registry.read_at(|index, state| (index, state.clone()));

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::peer::{JoinWishes, JoinedTo, PeerRequest, PeerResponse, SessionDown, Streamed};
-use protocol::registry::State;
+use protocol::peer::{JoinWishes, JoinedTo, PeerRequest, PeerResponse, SessionDown};
+use protocol::view::{Change, Settings as Shown, Streamed};
 use protocol::wire::{About, JoinRequest, JoinResponse, Refusal, RefusalCode, Shape};
 use protocol::{ConventionId, NodeId, decode, encode};
 use tokio::task::JoinHandle;
@@ -192,13 +192,16 @@ fn welcome(times_ms: u64) -> [SessionDown; 2] {
         heartbeat_ms: times_ms,
         was_lost: false,
     };
-    let empty = State {
+    let empty = Shown {
         convention: Some(ConventionId([0xee; 16])),
-        ..State::default()
+        ..Shown::default()
     };
-    let snapshot = Streamed::Snapshot {
+    let snapshot = Streamed {
+        whole: true,
         index: 1_000_000,
-        state: Box::new(empty),
+        covers: 0,
+        voters: None,
+        changes: vec![Change::Settings(empty)],
     };
     let bytes = encode(Streamed::NAME, Streamed::VERSION, &snapshot).unwrap();
     let snapshot = SessionDown::Part { bytes, last: true };

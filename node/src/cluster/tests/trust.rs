@@ -4,6 +4,7 @@ use std::fs;
 
 use protocol::peer::{PeerRequest, PeerResponse, SessionOpen, Step};
 use protocol::registry::{FEATURE_LEVEL, State};
+use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{ConventionId, Incarnation, NodeId, encode};
 use tokio_util::task::TaskTracker;
@@ -32,8 +33,8 @@ async fn betrayed() -> (Host, Host, Intruder) {
     ];
     let third = Host::start(tempfile::tempdir().unwrap(), &settings).await;
     third.until(Host::is_member).await;
-    let known = |host: &Host| host.member_of(&third).is_some();
-    follower.until(known).await;
+    let known = follower.node.replica.want(Wish::Node(third.node.id)).await;
+    assert!(known.is_ok() && follower.member_of(&third).is_some());
     let intruder = Intruder::instead_of(third).await;
     (founder, follower, intruder)
 }
@@ -148,15 +149,15 @@ fn a_followers_registry_goes_back_only_after_a_recovery() {
         state
     };
     let registry = RegistryHandle::new(TaskTracker::new());
-    registry.take_over(state(1, 0), 10).unwrap();
-    registry.take_over(state(1, 0), 12).unwrap();
-    let older = registry.take_over(state(1, 0), 11).unwrap_err();
+    registry.take_over(state(1, 0), 10, None).unwrap();
+    registry.take_over(state(1, 0), 12, None).unwrap();
+    let older = registry.take_over(state(1, 0), 11, None).unwrap_err();
     assert!(older.contains("ends at 11, this node's at 12"), "{older}");
-    registry.take_over(state(2, 1), 20).unwrap_err();
-    registry.take_over(state(1, 1), 7).unwrap();
+    registry.take_over(state(2, 1), 20, None).unwrap_err();
+    registry.take_over(state(1, 1), 7, None).unwrap();
     registry.go_offline(|_| {});
     // What was done offline is nobody else's history.
-    registry.take_over(state(1, 1), 7).unwrap();
+    registry.take_over(state(1, 1), 7, None).unwrap();
     assert!(!registry.is_offline());
 }
 
@@ -255,7 +256,7 @@ async fn a_node_that_the_registry_does_not_know_is_told_who_leads_and_nothing_el
         feature_level: FEATURE_LEVEL,
         recoveries: 0,
         raft: None,
-        follow_from: Some(0),
+        wishes: Some((0, Vec::new())),
     });
     for request in [control, step, open] {
         let refused = fresh.ask(&follower, &request).await;

@@ -88,7 +88,10 @@ async fn a_voter_that_was_taken_out_while_it_was_away_follows_and_blocks_nothing
         .membership
         .audit
         .note("seen", "by the leader", "");
-    back.until_audit("seen: by the leader").await;
+    leader.until_audit("seen: by the leader").await;
+    let noted = *leader.node.replica.applied().borrow();
+    back.until(|host| *host.node.replica.applied().borrow() >= noted)
+        .await;
     let fleet = leader.node.mutual.fleet.get().unwrap();
     let index = *leader.node.replica.applied().borrow();
     let all = fleet.applied(index);

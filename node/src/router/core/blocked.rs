@@ -121,7 +121,7 @@ impl Core {
             Target::Actor(actor) => actor,
             Target::Role(role) => match self.way(role) {
                 Way::Actor(actor) => actor,
-                Way::Held | Way::Nobody(_) => return None,
+                Way::Held | Way::Nobody(_) | Way::Unknown => return None,
             },
         };
         Some((*self.by_address.get(&actor)?, wait))

@@ -68,6 +68,11 @@ impl Far {
         self.links.entry(node).or_insert_with(|| Link::new(hash))
     }
 
+    /// Whether there is no other node to ask.
+    pub(super) fn knows_nobody(&self) -> bool {
+        self.peers.is_empty()
+    }
+
     /// Whether bytes flow to and from the node.
     pub(super) fn is_up(&self, node: NodeId) -> bool {
         self.links.get(&node).is_some_and(|link| link.up)

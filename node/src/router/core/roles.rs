@@ -7,6 +7,7 @@ use protocol::{ActorId, RoleId};
 use super::Core;
 use super::outbox::FrameBytes;
 use super::party::{Backlog, CreditState, Meta, Queued};
+use crate::router::agent::AgentEvent;
 use crate::router::moment::Moment;
 
 /// One role as this node's messages see it.
@@ -51,12 +52,16 @@ pub(super) enum Way {
     Actor(ActorId),
     Held,
     Nobody(String),
+    /// Nobody has told of it.
+    Unknown,
 }
 
 impl Core {
     pub(super) fn way(&self, role: RoleId) -> Way {
         match self.roles.get(&role) {
-            None => Way::Nobody(NO_ROLE.to_owned()),
+            // Without other nodes there is nobody to ask.
+            None if self.far.knows_nobody() => Way::Nobody(NO_ROLE.to_owned()),
+            None => Way::Unknown,
             Some(Role { hold: Some(_), .. }) => Way::Held,
             Some(Role { actor, reason, .. }) => {
                 actor.map_or_else(|| Way::Nobody(reason.clone()), Way::Actor)
@@ -72,6 +77,12 @@ impl Core {
             self.hold_back(id);
         }
         self.break_cycles();
+    }
+
+    /// Has the agent look for a role; messages to it wait until it is released.
+    pub(super) fn seek_role(&mut self, id: RoleId) {
+        self.role(id).hold = Some(Hold::default());
+        self.tell(AgentEvent::SeekRole { role: id });
     }
 
     /// Says anew until when messages are delivered by role.
@@ -129,6 +140,24 @@ impl Core {
                 continue;
             }
             let Some(mut hold) = role.hold.take() else {
+                continue;
+            };
+            while let Some(item) = hold.waiting.pop_front() {
+                if let Queued::Message { meta, bytes } = item {
+                    self.route(meta, FrameBytes::Owned(bytes));
+                }
+            }
+        }
+        self.break_cycles();
+    }
+
+    /// What was known of these roles counts no more: what waits for one, and what comes, has it
+    /// looked for.
+    pub(super) fn forget_roles(&mut self, ids: &[RoleId]) {
+        for id in ids {
+            self.service.held.remove(id);
+            let role = self.roles.remove(id);
+            let Some(mut hold) = role.and_then(|role| role.hold) else {
                 continue;
             };
             while let Some(item) = hold.waiting.pop_front() {

@@ -84,6 +84,10 @@ impl Core {
             Target::Role(role) => match self.way(role) {
                 Way::Actor(actor) => actor,
                 Way::Held => return self.wait_for_role(role, meta, bytes),
+                Way::Unknown => {
+                    self.seek_role(role);
+                    return self.wait_for_role(role, meta, bytes);
+                }
                 Way::Nobody(reason) => return self.dead(meta, bytes, &reason),
             },
         };

@@ -15,6 +15,7 @@ mod flush;
 mod links;
 mod net;
 mod programs;
+mod sought;
 mod world;
 use world::World;
 
