@@ -23,6 +23,7 @@ use transport::identity::{Authority, KeyHash};
 use transport::streams::BiStream;
 use transport::token::{SecretHash, TokenSecret};
 
+use super::invitations::DEREGISTERED;
 use super::membership::Membership;
 use super::peers::PeerFault;
 use super::{endpoint, same_user};
@@ -218,8 +219,13 @@ fn judge(
     if token == Some(same_user::TOKEN) {
         let judged = same_user::judge(&membership.identity(), &request.secret, KeyHash(key.0));
         judged?;
-        // It may have been let go before; a fresh id and key would let it in as well.
-        if is_removed(membership, wishes.node) {
+        // It may have been let go before; whom an operator has removed stays so.
+        let let_go = membership.registry.read(|state| {
+            let removal = state.roll.removed.get(&wishes.node);
+            let is_taken = state.members.values().any(|it| it.admission.key == key);
+            removal.is_some_and(|it| (it.left || it.by == DEREGISTERED) && !is_taken)
+        });
+        if let_go {
             return Ok(Entry::SameUser);
         }
         return known(membership, wishes, key).map(|known| known.unwrap_or(Entry::SameUser));

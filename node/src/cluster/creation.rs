@@ -6,6 +6,7 @@
 //! never of user code in the agent. The parent hears of a failure or an end once: of the last
 //! attempt here, of the end from the other node's router, or of that node's loss.
 
+use std::collections::BTreeSet;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -433,9 +434,11 @@ impl Node {
     /// Gets the package of a loaded source from other members unless it is here; fails where it
     /// is not trusted.
     pub(crate) async fn bring_code(&self, source: SourceHash) -> Result<(), ActorFailure> {
+        // Before the registry is held, of which they may be a part.
+        let voters = self.replica.voters();
         let known = self.replica.read(|state| {
             let bytes = state.sources.get(&source)?.bytes;
-            Some((bytes, self.likely_holders(state, source)))
+            Some((bytes, self.likely_holders(state, source, voters)))
         });
         let Some((bytes, holders)) = known else {
             return Ok(());
@@ -457,16 +460,21 @@ impl Node {
     }
 
     /// Members that should have a package: those that run it, voters, the leader.
-    fn likely_holders(&self, state: &State, source: SourceHash) -> Vec<NodeId> {
+    fn likely_holders(
+        &self,
+        state: &State,
+        source: SourceHash,
+        voters: BTreeSet<NodeId>,
+    ) -> Vec<NodeId> {
         let mut holders: Vec<_> = self.mutual.holdings.holders(source);
         let slots = state.slots.values().filter(|slot| slot.source == source);
         holders.extend(slots.map(|slot| slot.node));
-        holders.extend(self.replica.voters());
+        holders.extend(voters);
         let leader = self.membership.registry.standing().borrow().leader.clone();
         holders.extend(leader.map(|(id, _)| id));
         let willing = state.members.iter().filter(|(_, m)| m.admission.may_vote);
         holders.extend(willing.map(|(id, _)| *id).take(HOLDERS_MAX));
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         holders.retain(|id| {
             let up = state
                 .members

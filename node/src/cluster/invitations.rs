@@ -48,6 +48,8 @@ struct Invitation {
     comes: bool,
     /// It was here when it was looked at last.
     run: Option<Incarnation>,
+    /// The run that has come because it was asked to from here.
+    fetched: Option<Incarnation>,
     /// It has said that it does not come.
     refuses: bool,
     /// Why it does not come, as it was logged.
@@ -103,6 +105,7 @@ impl Invitations {
             capabilities: capabilities.to_owned(),
             comes: false,
             run: None,
+            fetched: None,
             refuses: false,
             trouble: None,
         };
@@ -110,11 +113,20 @@ impl Invitations {
         Some(number)
     }
 
-    fn remove(&self, port: Option<u16>, run: Option<Incarnation>) {
+    /// Ends an invitation; the run that has come by it.
+    fn remove(&self, port: Option<u16>, run: Option<Incarnation>) -> Option<Incarnation> {
         let is_meant =
             |at: u16, it: &Invitation| port == Some(at) || run.is_some() && it.run == run;
-        self.table().retain(|at, it| !is_meant(*at, it));
+        let mut fetched = None;
+        self.table().retain(|at, it| {
+            let stays = !is_meant(*at, it);
+            if !stays {
+                fetched = it.fetched;
+            }
+            stays
+        });
         self.looked.send_modify(|looked| *looked += 1);
+        fetched
     }
 
     fn update(&self, port: u16, change: impl FnOnce(&mut Invitation)) {
@@ -201,18 +213,21 @@ pub(crate) async fn dismiss(node: &Arc<Node>, address: &str) -> Result<(), Reque
         Some(_) => None,
         None => invited::port_here(&address).await,
     };
-    node.mutual.invitations.remove(port, run);
+    let fetched = node.mutual.invitations.remove(port, run);
     if port == Some(node.port) || run == Some(node.incarnation) {
         return Ok(());
     }
     let Some((member, run, port)) = member_at(node, &address, port, run).await else {
         return Ok(());
     };
-    let Some(port) = port.filter(|_| node.directory.is_private()) else {
-        return Err(refused(
+    let by_itself = || {
+        Err(refused(
             format!("`{address}` is a member of this convention, and members leave by themselves"),
             Some("shut that system down, or use `director cluster remove`"),
-        ));
+        ))
+    };
+    let Some(port) = port.filter(|_| node.directory.is_private()) else {
+        return by_itself();
     };
     let convention = node.membership.identity().convention().unwrap_or_default();
     match call(node, port, Some(run), NodeWish::Go { convention }).await {
@@ -221,8 +236,12 @@ pub(crate) async fn dismiss(node: &Arc<Node>, address: &str) -> Result<(), Reque
             return Err(refused(format!("`{address}`: {reason}"), Some(&hint)));
         }
         // It does not answer: its convention does without it.
-        Ok((_, NodeAnswer::Later { reason })) => remove(node, member, &reason).await?,
-        Err(cause) => remove(node, member, &cause.to_string()).await?,
+        Ok((_, NodeAnswer::Later { reason })) if fetched == Some(run) => {
+            remove(node, member, &reason).await?;
+        }
+        Err(cause) if fetched == Some(run) => remove(node, member, &cause.to_string()).await?,
+        // Whoever came without an invitation from here is not for this node to remove.
+        _ => return by_itself(),
     }
     let mut applied = node.replica.applied();
     let gone = async {
@@ -236,7 +255,7 @@ async fn remove(node: &Arc<Node>, member: NodeId, why: &str) -> Result<(), Reque
     tracing::info!(%member, why, "a system that is to leave does not say that it does");
     let remove = ClusterRequest::Remove {
         node: member.to_string(),
-        by: "deRegisterRemoteSystem".to_owned(),
+        by: DEREGISTERED.to_owned(),
     };
     let removed = timeout(
         CALL_LIMIT,
@@ -250,6 +269,9 @@ async fn remove(node: &Arc<Node>, member: NodeId, why: &str) -> Result<(), Reque
         }),
     }
 }
+
+/// Who removes a system that is to leave and does not say that it does.
+pub(super) const DEREGISTERED: &str = "deRegisterRemoteSystem";
 
 /// Looks at a system until it is invited no longer.
 async fn keep(
@@ -291,7 +313,7 @@ async fn keep(
         if let Some(error) = never {
             // Whoever has asked just now is told, and has to ask again.
             if first.borrow().is_none() {
-                invitations.remove(Some(port), None);
+                let _never_came = invitations.remove(Some(port), None);
             }
             first.send_replace(Some(Err(error)));
         } else {
@@ -372,6 +394,11 @@ async fn call(
         node.mutual.invitations.update(port, |it| it.comes = comes);
         let proof = invited::proof(node, &wish, met).unwrap_or_default();
         let answer = neighbours::call(stream, &NodeCall { wish, proof }).await?;
+        if comes && answer == NodeAnswer::Done {
+            node.mutual
+                .invitations
+                .update(port, |it| it.fetched = Some(met));
+        }
         Ok((met, answer))
     };
     timeout(CALL_LIMIT, calling)

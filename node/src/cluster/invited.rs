@@ -18,7 +18,7 @@ use std::time::Duration;
 use leader::reconcile::Replica;
 use protocol::control::{NodeAnswer, NodeCall, NodeWish};
 use protocol::registry::{Command, Member, MemberCommand, MemberState};
-use protocol::{ConventionId, NodeId};
+use protocol::{ConventionId, Incarnation, NodeId};
 use tokio::time::timeout;
 use transport::Credentials;
 use transport::identity::KeyHash;
@@ -59,7 +59,7 @@ pub(super) async fn answer(node: &Arc<Node>, from: NodeId, call: &NodeCall) -> N
 
 /// What a caller shows to a run of a node, for a wish that concerns the convention with this
 /// authority.
-pub(super) fn proof(node: &Node, wish: &NodeWish, asked: protocol::Incarnation) -> Option<String> {
+pub(super) fn proof(node: &Node, wish: &NodeWish, asked: Incarnation) -> Option<String> {
     let identity = node.membership.identity();
     let authority = match wish {
         NodeWish::Come { authority, .. } => authority.parse().ok()?,
@@ -137,9 +137,15 @@ fn may_go(node: &Node, address: &str) -> Result<(), NodeAnswer> {
             "it has yet to join the convention that its `Convention Address.IPv4` names",
         ));
     }
+    let now = stamp();
     let (others, has_sources) = node.replica.read(|state| {
         let others = state.members.iter().filter(|(id, _)| **id != node.id);
-        let up = others.filter(|(_, member)| member.state == MemberState::Up);
+        // One that was just let in has not begun its first session.
+        let comes = |member: &Member| {
+            let since = now.0.saturating_sub(member.admission.joined.0);
+            member.incarnation == Incarnation(0) && since < JUST_LET_IN_MS
+        };
+        let up = others.filter(|(_, it)| it.state == MemberState::Up || comes(it));
         let names: BTreeSet<_> = up.map(|(_, member)| member.address.clone()).collect();
         (names, !state.sources.is_empty())
     });
@@ -153,8 +159,11 @@ fn may_go(node: &Node, address: &str) -> Result<(), NodeAnswer> {
         return Ok(());
     }
     // Its inviter is back as another, or has left it without a leader.
-    let is_back = membership.invited_by().as_deref() == Some(address);
-    if is_back || is_leaderless(node, ORPHANED) {
+    let by = membership.invited_by();
+    let is_back = by.as_deref() == Some(address);
+    // One that joined by itself gives its convention as much time as it would give its inviter.
+    let limit = if by.is_some() { ORPHANED } else { DESERTED };
+    if is_back || node.replica.consensus().is_none() && is_leaderless(node, limit) {
         return Ok(());
     }
     let others: Vec<_> = others.into_iter().collect();
@@ -312,6 +321,9 @@ fn refused(reason: &str, hint: &str) -> NodeAnswer {
 
 /// How long a convention may take to hear that this node leaves.
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a node that was let in may take to its first session.
+const JUST_LET_IN_MS: u64 = 30_000;
 
 /// Longer than an own log of one takes to elect its only voter.
 const LEAD_LIMIT: Duration = Duration::from_secs(10);

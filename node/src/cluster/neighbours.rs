@@ -337,7 +337,9 @@ async fn accept(node: &Arc<Node>, handover: Handover) -> io::Result<()> {
     let wish = timeout(GREETING_LIMIT, stream.read_u8()).await;
     let wish = wish.map_err(io::Error::other)??;
     if wish == GO {
-        let _not_told = node.replica.want(Wish::Node(whom)).await;
+        // The dialler waits not much longer; not told, it is a neighbour for now.
+        let told = node.replica.want(Wish::Node(whom));
+        let _not_told = timeout(GREETING_LIMIT / 2, told).await;
     }
     match wish {
         CALL => answer_call(node, whom, stream).await,

@@ -159,7 +159,17 @@ async fn here(
         () = deposed => return Attempt::Unknown("the lead was lost meanwhile".to_owned()),
     };
     match answer {
-        Err(error) if error.code == ErrorCode::Unavailable => Attempt::Elsewhere(error.message),
+        Err(error) if error.code == ErrorCode::Unavailable => {
+            // A step of it may have been done.
+            let steps = [id, id.step(0), id.step(1)];
+            let is_begun = node
+                .replica
+                .read(|state| steps.iter().any(|step| state.requests.contains_key(step)));
+            match is_begun {
+                true => Attempt::Unknown(error.message),
+                false => Attempt::Elsewhere(error.message),
+            }
+        }
         Err(error) if error.code == ErrorCode::TimedOut && !node.membership.leads() => {
             Attempt::Unknown(error.message)
         }

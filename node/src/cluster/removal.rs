@@ -79,10 +79,10 @@ impl Peers {
             return self.registry().note_removed(text);
         }
         let (said, is_new) = self.rumours().add(by, text);
-        // A follower does not know how many others there are.
-        let others = match self.registry().is_partial() {
-            true => WITNESSES,
-            false => self.registry().read(|state| {
+        // Who does not vote knows only some of the others, on its own or not.
+        let others = match self.registry().consensus() {
+            None => WITNESSES,
+            Some(_) => self.registry().read(|state| {
                 let members = state.members.keys();
                 members.filter(|member| **member != self.me()).count()
             }),

@@ -237,9 +237,12 @@ fn allowed(state: &State, from: NodeId, mut command: Command) -> Option<Command>
         Command::Ordered {
             change: Change::Member(command),
             stamp: at,
+            told,
             ..
         } => {
             *at = stamp();
+            // Nobody is answered by it.
+            told.clear();
             is_own(state, from, command)
         }
         _ => false,

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use leader::RaftId;
-use leader::reconcile::Replica;
 use protocol::NodeId;
 use protocol::peer::{PeerRequest, SessionDown, SessionOpen, SessionUp};
-use protocol::registry::{Command, FEATURE_LEVEL, MemberState};
+use protocol::registry::FEATURE_LEVEL;
 use protocol::view::Wish;
 use rand::Rng;
 use tokio::sync::watch;
@@ -23,8 +22,13 @@ use transport::streams::{BiStream, FrameReceiver, FrameSender};
 
 use super::parts::Parts;
 use super::peers::told;
+use super::view::ANOTHER_PART;
 use super::{invited, strays, voters};
-use crate::agent::node::{Node, stamp};
+use crate::agent::node::Node;
+
+mod lead;
+pub(crate) use lead::announce;
+use lead::lead;
 
 /// Keeps a session with whoever leads, and announces this node when it leads itself, until
 /// shutdown.
@@ -60,70 +64,6 @@ pub(crate) async fn run(node: Arc<Node>) {
         };
         let _stopped = node.shutdown.run_until_cancelled(once).await;
     }
-}
-
-/// While this node leads: it is up in its own registry, and its lease holds.
-async fn lead(node: &Arc<Node>, standing: &mut watch::Receiver<super::Standing>) {
-    let membership = &node.membership;
-    membership.lease.begin_lead();
-    while standing.borrow_and_update().leads {
-        let alone = lead_on(node);
-        // One that is about to end has said so.
-        if announced(node) || node.stop.is_cancelled() {
-            membership.trouble.send_replace(None);
-        } else if let Err(failure) = announce(node).await {
-            tracing::warn!(%failure, "this node is not announced yet");
-            let _moved = timeout(LEAD_ON, standing.changed()).await;
-            continue;
-        }
-        let mut applied = membership.registry.applied();
-        tokio::select! {
-            changed = standing.changed() => if changed.is_err() { return },
-            // Somebody may have called it lost while it did not lead.
-            changed = applied.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(LEAD_ON), if !alone => {}
-        }
-    }
-    membership.lease.lead_no_longer();
-}
-
-/// Prolongs the lease of a leader by what its majority acknowledged; whether it votes alone.
-fn lead_on(node: &Node) -> bool {
-    let membership = &node.membership;
-    let Some(consensus) = membership.registry.consensus() else {
-        return false;
-    };
-    let alone = consensus.standing().borrow().voters.len() == 1;
-    if alone {
-        membership.lease.lead_alone();
-    } else if let Some(sent) = consensus.majority_at() {
-        membership.lease.lead(sent);
-    }
-    alone
-}
-
-/// Whether the registry knows this run of the node to be up.
-fn announced(node: &Node) -> bool {
-    let me = node.membership.me;
-    node.membership.registry.read(|state| {
-        let member = state.members.get(&me);
-        member.is_some_and(|member| {
-            member.incarnation == node.incarnation && member.state == MemberState::Up
-        })
-    })
-}
-
-/// Says that this run of the node has started.
-pub(crate) async fn announce(node: &Node) -> Result<(), leader::reconcile::ProposeFailure> {
-    let started = Command::MemberStarted {
-        node: node.id,
-        name: node.settings.node_name.clone(),
-        address: node.membership.address().to_owned(),
-        incarnation: node.incarnation,
-        capabilities: node.capabilities(),
-        stamp: stamp(),
-    };
-    node.membership.registry.propose(started).await.map(drop)
 }
 
 /// A program's node that has no convention any more founds one of its own.
@@ -224,6 +164,8 @@ struct Session<'a> {
     heard: watch::Sender<Instant>,
     // The log with which it began, as a voter, which gets no stream.
     log: Option<RaftId>,
+    // The part with which it began.
+    part: u64,
     renewed: AtomicBool,
     // Of the leader, once it has taken this node in.
     term: AtomicU64,
@@ -242,6 +184,7 @@ impl<'a> Session<'a> {
             sent: Mutex::default(),
             heard: watch::Sender::new(Instant::now()),
             log: None,
+            part: *node.membership.registry.parts().borrow(),
             renewed: AtomicBool::new(false),
             term: AtomicU64::new(u64::MAX),
             received: watch::Sender::new(0),
@@ -395,6 +338,8 @@ impl<'a> Session<'a> {
     async fn beat(&self, sender: &mut FrameSender, every: Duration) -> String {
         let mut number = 0;
         let mut received = self.received.subscribe();
+        // What has come before this was looked at first is told as well.
+        received.mark_changed();
         let mut wishes = self.node.replica.wishes().last();
         // One that came since the session was opened is new.
         wishes.mark_changed();
@@ -472,14 +417,20 @@ impl<'a> Session<'a> {
             };
             self.heard.send_replace(Instant::now());
             match down {
-                SessionDown::Acknowledged { number } => self.acknowledged(number, lease),
+                SessionDown::Acknowledged { number } => {
+                    if membership.registry.is_offline() {
+                        // The next session begins with the whole view.
+                        return "this node went on by itself just now".to_owned();
+                    }
+                    self.acknowledged(number, lease);
+                }
                 SessionDown::Part { bytes, last } => {
                     let come = bytes.len() as u64;
                     self.received.send_modify(|received| *received += come);
                     match parts.add(&bytes, last) {
                         Ok(None) => {}
                         Ok(Some(streamed)) => {
-                            if let Err(reason) = membership.registry.follow(streamed) {
+                            if let Err(reason) = membership.registry.follow(streamed, self.part) {
                                 return reason;
                             }
                             membership.trouble.send_replace(None);
@@ -535,6 +486,10 @@ impl<'a> Session<'a> {
             if self.log.is_some() && registry.consensus().is_none() {
                 return "this node votes no more and follows from now".to_owned();
             }
+            let follows = self.log.is_none() && registry.consensus().is_none();
+            if follows && !registry.has_part(self.part) {
+                return ANOTHER_PART.to_owned();
+            }
             let now = standing.borrow_and_update().clone();
             if now.leader.is_some_and(|(leader, _)| leader != self.leader) {
                 return "another node leads now".to_owned();
@@ -587,9 +542,6 @@ const WELCOME_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long an acknowledgement may take.
 const ACKNOWLEDGE_LIMIT: Duration = Duration::from_millis(1_500);
-
-/// How often a leader looks whether its majority acknowledges it.
-const LEAD_ON: Duration = Duration::from_millis(100);
 
 /// Between two heartbeats until the first one of a session is acknowledged.
 const FIRST_HEARTBEAT: Duration = Duration::from_millis(100);

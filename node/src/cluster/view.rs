@@ -50,6 +50,8 @@ impl RegistryHandle {
             state,
             voters,
         } = copy;
+        // Before anything is replaced: no session of the part before moves what is here now.
+        self.let_go();
         self.replace(state, index, Some(voters));
         self.swap(None);
         self.applied.send_replace(index);
@@ -63,7 +65,7 @@ impl RegistryHandle {
     ///
     /// # Errors
     /// Why the session cannot go on, for the log.
-    pub(super) fn follow(&self, streamed: Streamed) -> Result<(), String> {
+    pub(super) fn follow(&self, streamed: Streamed, part: u64) -> Result<(), String> {
         let Streamed {
             whole,
             index,
@@ -81,11 +83,13 @@ impl RegistryHandle {
         if whole {
             let mut state = State::default();
             convention::take_in(&mut state, changes);
-            self.take_over(state, index, voters)?;
+            self.take_over(state, index, voters, Some(part))?;
         } else {
-            self.take_in(changes, index, voters)?;
+            self.take_in(changes, index, voters, part)?;
         }
-        self.wishes.cover(covers);
+        if self.consensus().is_some() || self.has_part(part) {
+            self.wishes.cover(covers);
+        }
         Ok(())
     }
 
@@ -99,6 +103,7 @@ impl RegistryHandle {
         state: State,
         index: u64,
         voters: Option<BTreeSet<NodeId>>,
+        began: Option<u64>,
     ) -> Result<(), String> {
         let part = self
             .consensus
@@ -109,6 +114,9 @@ impl RegistryHandle {
         }
         self.is_step_ahead(&state, index)?;
         let mut followed = self.followed_mut();
+        if began.is_some_and(|began| !self.has_part(began)) {
+            return Err(ANOTHER_PART.to_owned());
+        }
         followed.registry = Registry::from_state(state);
         followed.index = index;
         if let Some(voters) = voters {
@@ -144,6 +152,7 @@ impl RegistryHandle {
         changes: Vec<Change>,
         index: u64,
         voters: Option<BTreeSet<NodeId>>,
+        began: u64,
     ) -> Result<(), String> {
         // Held to the end: a voter's registry is moved by its own log alone.
         let part = self
@@ -154,6 +163,12 @@ impl RegistryHandle {
             return Ok(());
         }
         let mut followed = self.followed_mut();
+        if !self.has_part(began) {
+            return Err(ANOTHER_PART.to_owned());
+        }
+        if self.is_offline() {
+            return Err("this node went on by itself meanwhile".to_owned());
+        }
         if index < followed.index {
             return Err(format!(
                 "the leader's stream goes back from index {} to {index}",
@@ -170,3 +185,6 @@ impl RegistryHandle {
         Ok(())
     }
 }
+
+/// Why a session ends whose stream is of no use any more.
+pub(super) const ANOTHER_PART: &str = "this node has another part now";

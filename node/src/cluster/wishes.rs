@@ -28,6 +28,8 @@ pub(super) struct Wishes {
 struct Noted {
     numbers: BTreeMap<Wish, u64>,
     in_order: Vec<Wish>,
+    /// Those for what somebody has called by a name or role, whether there is any such or not.
+    n_called: usize,
 }
 
 /// This node does not know, and the leader was not there to say.
@@ -45,10 +47,15 @@ impl Wishes {
         if let Some(number) = noted.numbers.get(&wish) {
             return *number;
         }
-        if noted.in_order.len() >= WISHES_MAX || is_too_long(&wish) {
+        // What anybody may ask for leaves room for members, sources and groups.
+        let is_called = matches!(wish, Wish::Called(_) | Wish::Role(_));
+        let is_full =
+            noted.in_order.len() >= WISHES_MAX || is_called && noted.n_called >= WISHES_MAX / 2;
+        if is_full || is_too_long(&wish) {
             // Nothing covers it.
             return u64::MAX;
         }
+        noted.n_called += usize::from(is_called);
         noted.in_order.push(wish.clone());
         let number = noted.in_order.len() as u64;
         noted.numbers.insert(wish, number);
@@ -115,6 +122,9 @@ impl RegistryHandle {
         if !self.is_partial() {
             return Ok(());
         }
+        if number == u64::MAX {
+            return Err(NotTold);
+        }
         let (mut parts, mut offline) = (self.parts(), self.offline());
         parts.borrow_and_update();
         let mut covered = self.wishes().covered.subscribe();
@@ -137,8 +147,8 @@ fn is_too_long(wish: &Wish) -> bool {
     }
 }
 
-/// Longest name that is asked for; longer than any that people give, and no burden to the leader.
-const NAME_BYTES_MAX: usize = 4 << 10;
+/// Longest name that is asked for: all wishes together fit into the document that opens a session.
+const NAME_BYTES_MAX: usize = 256;
 
 /// How long the leader may take to tell what a member wishes to know: an election takes less, and
 /// a person waits no longer.
@@ -157,7 +167,7 @@ mod tests {
 
     fn follower() -> Arc<RegistryHandle> {
         let registry = Arc::new(RegistryHandle::new(TaskTracker::new()));
-        registry.follow(told(true, 1, 0)).unwrap();
+        registry.follow(told(true, 1, 0), 0).unwrap();
         registry
     }
 
@@ -185,7 +195,7 @@ mod tests {
             let (number, wishes) = registry.wishes().after(0);
             assert_eq!((number, wishes), (1, vec![wish.clone()]));
             assert_eq!(registry.wishes().after(1), (1, Vec::new()));
-            registry.follow(told(false, 2, number)).unwrap();
+            registry.follow(told(false, 2, number), 0).unwrap();
         };
         let (wanted, ()) = tokio::join!(wanting, telling);
         wanted.unwrap();
@@ -215,8 +225,8 @@ mod tests {
     #[test]
     fn the_stream_does_not_go_back() {
         let registry = follower();
-        registry.follow(told(false, 5, 0)).unwrap();
-        let back = registry.follow(told(false, 4, 0)).unwrap_err();
+        registry.follow(told(false, 5, 0), 0).unwrap();
+        let back = registry.follow(told(false, 4, 0), 0).unwrap_err();
         assert!(back.contains("from index 5 to 4"), "{back}");
     }
 

@@ -111,26 +111,28 @@ fn a_restore_that_was_broken_off_goes_on_when_it_is_given_again() {
         Op::run(A, format!("cluster backup {}", backup.display())),
         Op::Stop(A),
     ]);
-    // On a member that does not lead.
     scene.found(B);
-    scene.play(&[Op::Join { node: C, at: B }]);
+    scene.play(&[
+        Op::Join { node: C, at: B },
+        Op::refused(C, restore.clone(), &["is no voter", "run it on a voter"]),
+    ]);
     scene.close_gate("init", "2.0");
     std::thread::scope(|scope| {
-        let broken_off = scope.spawn(|| scene.run(C, &restore));
+        let broken_off = scope.spawn(|| scene.run(B, &restore));
         scene.until("half of it is loaded", Duration::from_secs(60), || {
-            let waits = |it: &cluster::Life| it.event == "at-init" && it.node == "c";
+            let waits = |it: &cluster::Life| it.event == "at-init" && it.node == "b";
             let waits = scene.life().iter().any(waits);
             waits.then_some(()).ok_or_else(|| "not yet".to_owned())
         });
-        scene.play(&[Op::Kill(C)]);
+        scene.play(&[Op::Kill(B)]);
         assert_ne!(broken_off.join().unwrap().code, Some(0));
     });
     scene.open_gate("init", "2.0");
     scene.play(&[
-        Op::Start(C),
-        Op::run(C, restore.clone()),
+        Op::Start(B),
+        Op::run(B, restore.clone()),
         Op::until(answers(C, "'2.0'"), "what was active is active"),
-        Op::refused(C, restore, &["loaded in this convention already"]),
+        Op::refused(B, restore, &["loaded in this convention already"]),
     ]);
     let listed = scene.json(C, "list");
     let sources = listed["groups"][0]["sources"].as_array().unwrap();

@@ -110,7 +110,8 @@ pub(super) fn announce_director(node: &Arc<Node>, request: &Request) -> Option<A
 
 /// Whether a name is one of a `.tli`: every node has those names, if not the groups that own them.
 fn is_of_definition(node: &Node, name: &str) -> bool {
-    let partial = node.replica.is_partial();
+    // Who does not vote has the names of all groups, also on its own, and not all groups.
+    let partial = node.replica.consensus().is_none();
     node.replica.read(|state| {
         let owned = partial && state.names.contains_key(name);
         owned || find_name(state, name, None).is_some()
@@ -171,13 +172,14 @@ async fn not_loaded(node: &Node, birth: &Birth) -> Option<ActorFailure> {
     let Origin::Source(hash) = birth.origin else {
         return None;
     };
+    let own = node.actors.source_of(birth.parent) == Some(hash);
     let known = || node.replica.read(|s| s.sources.get(&hash).map(|s| s.state));
-    if known().is_some() || node.applications.offers(hash, true) {
+    if known().is_some() || node.applications.offers(hash, own) {
         return None;
     }
     let told = node.replica.want(Wish::Source(hash)).await;
     let message = match (known(), told) {
-        (Some(SourceState::Draining { .. }), _) => {
+        (Some(SourceState::Draining { .. }), _) if !own => {
             format!("source hash {hash} is being unloaded")
         }
         (Some(_), _) => return None,

@@ -11,7 +11,7 @@ use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::registry::{MemberState, SlotState, State};
 use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode};
-use protocol::{ActorId, Incarnation, NodeId};
+use protocol::{ActorId, ConventionId, Incarnation, NodeId};
 use tokio::task::JoinSet;
 
 use crate::agent::node::Node;
@@ -20,6 +20,7 @@ use crate::cluster::neighbours;
 /// What the router was told so far.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Map {
+    convention: Option<ConventionId>,
     peers: BTreeMap<NodeId, Peer>,
     placed: BTreeMap<ActorId, NodeId>,
     removed: BTreeSet<NodeId>,
@@ -57,6 +58,7 @@ impl Map {
             lives && slot.actor != ActorId::NONE
         });
         Self {
+            convention: state.convention,
             peers: peers.collect(),
             placed: placed.map(|slot| (slot.actor, slot.node)).collect(),
             removed: state.roll.removed.keys().copied().collect(),
@@ -68,7 +70,8 @@ impl Map {
         for (id, peer) in &before.peers {
             let now = self.peers.get(id);
             let reason = match now {
-                None if self.removed.contains(id) => {
+                // Of another convention now: none of those before is a member of it.
+                None if self.removed.contains(id) || self.convention != before.convention => {
                     Some("the node is no member any more".to_owned())
                 }
                 // It is of no interest here.

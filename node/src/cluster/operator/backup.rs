@@ -14,7 +14,6 @@ use std::sync::Arc;
 use leader::reconcile::Replica;
 use protocol::control::{ClusterRequest, Reach, Request, RequestError, Response};
 use protocol::registry::{Command, Group, HistoryEntry, Source, SourceState, State};
-use protocol::view::Wish;
 use protocol::{RequestId, SourceHash};
 use tokio::sync::{mpsc, oneshot};
 use transport::sealed;
@@ -34,12 +33,7 @@ pub(super) async fn backup(
     by: &str,
 ) -> Answered {
     absolute(&path)?;
-    if node.replica.is_partial() {
-        return Err(refused(
-            "this node is no voter and has only a part of the registry".to_owned(),
-            Some("run it on a voter: `director cluster members` shows them"),
-        ));
-    }
+    on_a_voter(node)?;
     let authority = match passphrase {
         Some(passphrase) => Some(sealed_authority(node, passphrase).await?),
         None => None,
@@ -95,16 +89,27 @@ async fn sealed_authority(node: &Node, passphrase: String) -> Result<Vec<u8>, Re
     joined(sealing.await)?.map_err(|fault| internal(&fault.to_string()))
 }
 
+/// What a backup is made of, and what a restore has done before, is in no view.
+fn on_a_voter(node: &Node) -> Result<(), RequestError> {
+    if !node.replica.is_partial() {
+        return Ok(());
+    }
+    Err(refused(
+        "this node is no voter and has only a part of the registry".to_owned(),
+        Some("run it on a voter: `director cluster members` shows them"),
+    ))
+}
+
 /// Loads everything that a backup holds.
 pub(super) async fn restore(node: &Arc<Node>, path: PathBuf, by: &str) -> Answered {
     absolute(&path)?;
+    on_a_voter(node)?;
     let opened = tokio::task::spawn_blocking({
         let path = path.clone();
         move || Archive::open(&path)
     });
     let archive = joined(opened.await)?.map_err(|error| unusable(&error))?;
     reading::confirmed(node, "what is loaded").await?;
-    let _not_told = node.replica.want(Wish::Groups).await;
     if let Some(group) = node.replica.read(|state| taken(state, &archive.head)) {
         return Err(refused(
             format!("group `{group}` of the backup is loaded in this convention already"),

@@ -13,6 +13,8 @@ impl RegistryHandle {
     /// that one, to be shut down.
     pub(in crate::cluster) fn begin_anew(&self) -> Option<Arc<Consensus>> {
         let before = self.consensus();
+        // What a session of the one before has still to say finds another part.
+        self.let_go();
         self.become_follower(View::default());
         let followed = self.followed_mut();
         self.back();
@@ -26,7 +28,7 @@ impl RegistryHandle {
 
     /// Whether this node has the same part still: asked where a watch is written, so that a log
     /// that was let go meanwhile does not write over what came after it.
-    pub(super) fn has_part(&self, part: u64) -> bool {
+    pub(in crate::cluster) fn has_part(&self, part: u64) -> bool {
         *self.parts.borrow() == part
     }
 }

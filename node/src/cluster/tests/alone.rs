@@ -39,7 +39,7 @@ fn what_is_done_alone_enters_no_registry_of_the_convention() {
         while registry.read(|state| state.roll.audit.is_empty()) {
             thread::yield_now();
         }
-        registry.take_over(known.clone(), 31, None).unwrap();
+        registry.take_over(known.clone(), 31, None, None).unwrap();
         assert!(!registry.is_offline());
         alone.join().unwrap();
         let now = registry.read_at(|index, state| (index, state.clone()));

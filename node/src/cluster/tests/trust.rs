@@ -149,15 +149,15 @@ fn a_followers_registry_goes_back_only_after_a_recovery() {
         state
     };
     let registry = RegistryHandle::new(TaskTracker::new());
-    registry.take_over(state(1, 0), 10, None).unwrap();
-    registry.take_over(state(1, 0), 12, None).unwrap();
-    let older = registry.take_over(state(1, 0), 11, None).unwrap_err();
+    registry.take_over(state(1, 0), 10, None, None).unwrap();
+    registry.take_over(state(1, 0), 12, None, None).unwrap();
+    let older = registry.take_over(state(1, 0), 11, None, None).unwrap_err();
     assert!(older.contains("ends at 11, this node's at 12"), "{older}");
-    registry.take_over(state(2, 1), 20, None).unwrap_err();
-    registry.take_over(state(1, 1), 7, None).unwrap();
+    registry.take_over(state(2, 1), 20, None, None).unwrap_err();
+    registry.take_over(state(1, 1), 7, None, None).unwrap();
     registry.go_offline(|_| {});
     // What was done offline is nobody else's history.
-    registry.take_over(state(1, 1), 7, None).unwrap();
+    registry.take_over(state(1, 1), 7, None, None).unwrap();
     assert!(!registry.is_offline());
 }
 
