@@ -234,7 +234,10 @@ impl RegistryHandle {
 
     /// What a follower heard of the lead.
     pub(super) fn hear_leader(&self, leader: Option<(NodeId, String)>, term: u64) {
-        if self.consensus().is_some() {
+        // Held to the end: what a log says that is opened meanwhile comes after this.
+        let part = self.consensus.read();
+        let part = part.unwrap_or_else(PoisonError::into_inner);
+        if part.is_some() {
             return;
         }
         self.standing.send_if_modified(|standing| {
@@ -336,12 +339,20 @@ impl RegistryHandle {
     ) -> Result<(u64, Outcome), ProposeFailure> {
         let until = tokio::time::Instant::now() + PROPOSE_LIMIT;
         let command = proposals::identified(command);
+        let meant = self.read(|state| state.convention);
         let mut unknown = None;
         loop {
             if let Some(done) = self.apply_offline(&command) {
                 return Ok(done);
             }
             let leading = self.consensus().filter(|consensus| consensus.is_leader());
+            // Looked at after the log, which may be another convention's by now: what this node
+            // has proposed in the one before, its own removal even, is nothing to this one.
+            if meant.is_some() && meant != self.read(|state| state.convention) {
+                return Err(ProposeFailure::Unavailable {
+                    reason: "this node is of another convention now".to_owned(),
+                });
+            }
             let done = match &leading {
                 Some(consensus) => Replica::propose(&**consensus, command.clone()).await,
                 None => self.forward(&command, until).await,
