@@ -36,7 +36,7 @@ impl Node {
     }
 
     /// Whether an actor is the authority now.
-    pub(super) fn has_authority(&self) -> bool {
+    pub(in crate::agent) fn has_authority(&self) -> bool {
         let authority = self.applications.table().authority;
         authority.is_some_and(|authority| self.actors.stage(authority).is_some())
     }

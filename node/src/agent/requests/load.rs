@@ -232,6 +232,10 @@ const HOLD_AGAIN: Duration = Duration::from_millis(250);
 /// Asks the authority that an application has registered on this node, if there is one: it may
 /// refuse what the node's own keys validate, and never the other way round.
 async fn consult(node: &Node, hash: SourceHash, path: &str) -> Result<(), RequestError> {
+    // Without one there is nothing to ask the leader for, who may just have been lost.
+    if !node.has_authority() {
+        return Ok(());
+    }
     let _not_told = node.replica.want(Wish::Source(hash)).await;
     if node.replica.read(|state| state.sources.contains_key(&hash)) {
         return Ok(());
