@@ -31,7 +31,7 @@ use super::peers::{Calls, Peers};
 use super::presence::Presence;
 use super::snapshot::Image;
 use super::standing::Standing;
-use super::types::{Index, Membership, TypeConfig};
+use super::types::{Index, LeaderId, Membership, TypeConfig};
 
 /// One node's part in the consensus. End it with [`Consensus::shutdown`]: dropping it only closes
 /// the file.
@@ -259,18 +259,24 @@ impl<R: AsyncRuntime> Consensus<R> {
         leads.then(at).flatten()
     }
 
-    /// Whose entries stand in the log right before those of this lead: nobody else has committed
-    /// anything between. `None`: this node has committed nothing in its lead yet, it goes on with
-    /// the lead of an earlier run, or the other is no voter any more.
+    /// Whose entries stand in the log right before those of this lead, and of earlier leads of this
+    /// run that nobody else's came between: nobody else has committed anything since. `None`: this
+    /// node has committed nothing in its lead yet, it goes on with the lead of an earlier run, or
+    /// the other is no voter any more.
     #[must_use]
     pub fn led_before(&self) -> Option<NodeId> {
-        let (leader, before) = self.replica.leaders()?;
         let metrics = self.raft.server_metrics().borrow().clone();
-        let leads = metrics.state == ServerState::Leader && leader == self.identity().raft;
-        let won = metrics.vote.leader_id().term > *self.opened_term.get()?;
+        let (me, opened) = (self.identity().raft, *self.opened_term.get()?);
+        let of_this_run = |lead: &LeaderId| lead.node_id == me && lead.term > opened;
+        let mut leads = self.replica.leads().into_iter();
+        let leads_now = metrics.state == ServerState::Leader
+            && leads.next().is_some_and(|lead| {
+                of_this_run(&lead) && lead.term == metrics.vote.leader_id().term
+            });
+        let before = leads.find(|lead| !of_this_run(lead))?;
         let membership = metrics.membership_config.membership();
-        let voter = membership.get_node(&before)?;
-        (leads && won).then_some(voter.node)
+        let voter = membership.get_node(&before.node_id)?;
+        leads_now.then_some(voter.node)
     }
 
     pub(crate) fn image(&self) -> Image {

@@ -20,7 +20,7 @@ use super::message::{self, Opinion, Reply, Rpc};
 use super::peers::Calls;
 use super::presence::{Presence, is_quorum};
 use super::standing::Standing;
-use super::types::{Membership, RaftId, TypeConfig, Voter};
+use super::types::{Membership, RaftId, TypeConfig, Vote, Voter};
 
 /// How much longer a voter waits that was told that it is none any more.
 const REMOVED_FACTOR: u32 = 16;
@@ -45,6 +45,8 @@ struct Round<I> {
     since: I,
     draw: Duration,
     removed: bool,
+    /// What this voter had voted for when it looked last.
+    vote: Option<Vote>,
     heartbeat_at: Option<I>,
     /// Since when this node leads and the voters are half changed.
     joint_since: Option<I>,
@@ -60,6 +62,7 @@ impl<R: AsyncRuntime> Driver<R> {
             since: R::Instant::now(),
             draw: self.timing.draw::<R>(),
             removed: false,
+            vote: None,
             heartbeat_at: None,
             joint_since: None,
         };
@@ -111,6 +114,11 @@ impl<R: AsyncRuntime> Driver<R> {
                 self.elect().await;
             }
             return None;
+        }
+        // Who has voted for another gives it the time to lead.
+        if round.vote.replace(metrics.vote) != Some(metrics.vote) {
+            round.since = R::Instant::now();
+            round.draw = self.timing.draw::<R>();
         }
         let since = self
             .presence
@@ -194,8 +202,10 @@ impl<R: AsyncRuntime> Driver<R> {
             let found = opinions.iter().find(|(from, _)| *from == voter);
             voter == self.ours.raft || found.is_some_and(|(_, it)| *it == Opinion::For)
         };
-        // A leader may have spoken meanwhile.
-        if is_quorum(membership, is_for) && !self.timing.hears(self.presence.heard()) {
+        // A leader may have spoken meanwhile, or this voter have voted for another.
+        let hears = self.timing.hears(self.presence.heard());
+        let has_voted = Some(self.raft.server_metrics().borrow().vote) != round.vote;
+        if is_quorum(membership, is_for) && !hears && !has_voted {
             tracing::info!(me = %self.ours.raft, "campaign begun");
             self.elect().await;
         } else {

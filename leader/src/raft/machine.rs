@@ -4,6 +4,7 @@
 //! Readers share the registry through [`Replica`]; it never changes but by an applied entry.
 //! Not here: any decision about a command, they are all `convention::Registry::apply`'s.
 
+use std::collections::VecDeque;
 use std::io::Cursor;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use super::file::{FileError, RaftFile, on_disk};
 use super::snapshot::{self, Image};
 use super::types::{
-    Entry, LogId, Membership, RaftId, Snapshot, SnapshotMeta, StorageError, TypeConfig,
+    Entry, LeaderId, LogId, Membership, RaftId, Snapshot, SnapshotMeta, StorageError, TypeConfig,
 };
 
 /// The registry as applied so far, shared between the state machine and its readers.
@@ -33,13 +34,17 @@ pub(crate) struct Replica {
     index: watch::Sender<u64>,
 }
 
+/// Leads remembered: many times those that follow each other without the voters' doing.
+const LEADS_KEPT: usize = 64;
+
 #[derive(Debug)]
 struct Applied {
     registry: Registry,
     log_id: Option<LogId>,
     membership: Membership,
-    // Whose entries stood in the log before those of `log_id`'s leader, as far as is known.
-    led_before: Option<RaftId>,
+    // Whose entries were applied, one lead after the other, the last one at the end; the oldest go
+    // first, and none is known from before a snapshot.
+    leads: VecDeque<LeaderId>,
 }
 
 /// openraft's state machine over a [`Replica`].
@@ -74,10 +79,10 @@ impl Replica {
         )
     }
 
-    /// The leader of the last applied entry, and the one whose entry stood before its first.
-    pub(crate) fn leaders(&self) -> Option<(RaftId, RaftId)> {
+    /// The leads whose entries were applied, the last one first, as far back as is known.
+    pub(crate) fn leads(&self) -> Vec<LeaderId> {
         let applied = self.applied.read().unwrap_or_else(PoisonError::into_inner);
-        Some((applied.log_id?.leader_id.node_id, applied.led_before?))
+        applied.leads.iter().rev().copied().collect()
     }
 
     /// The last applied index, as it moves.
@@ -106,7 +111,7 @@ impl Replica {
             registry: Registry::from_state(state),
             log_id,
             membership,
-            led_before: None,
+            leads: log_id.map(|log_id| log_id.leader_id).into_iter().collect(),
         };
         drop(applied);
         self.index.send_replace(log_id.index().unwrap_or_default());
@@ -114,11 +119,13 @@ impl Replica {
 
     fn apply<R: AsyncRuntime>(&self, entry: Entry<R>) -> Vec<Outcome> {
         let mut applied = self.applied.write().unwrap_or_else(PoisonError::into_inner);
-        let before = applied.log_id.replace(entry.log_id);
-        if let Some(before) = before
-            && before.leader_id != entry.log_id.leader_id
-        {
-            applied.led_before = Some(before.leader_id.node_id);
+        applied.log_id = Some(entry.log_id);
+        let lead = entry.log_id.leader_id;
+        if applied.leads.back() != Some(&lead) {
+            applied.leads.push_back(lead);
+            if applied.leads.len() > LEADS_KEPT {
+                applied.leads.pop_front();
+            }
         }
         let mut outcomes = Vec::new();
         match entry.payload {
@@ -146,7 +153,7 @@ impl<R: AsyncRuntime> Machine<R> {
                 registry: Registry::new(),
                 log_id: None,
                 membership: Membership::default(),
-                led_before: None,
+                leads: VecDeque::new(),
             })),
             index: watch::Sender::new(0),
         };

@@ -74,6 +74,9 @@ impl<R: AsyncRuntime> RaftTypeConfig for TypeConfig<R> {
 }
 
 pub(crate) type LogId = openraft::LogId<RaftId>;
+
+/// A lead: its term and who had it.
+pub(crate) type LeaderId = openraft::LeaderId<RaftId>;
 pub(crate) type Vote = openraft::Vote<RaftId>;
 pub(crate) type Membership = openraft::StoredMembership<RaftId, Voter>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<RaftId, Voter>;
