@@ -198,6 +198,10 @@ fn begin(node: &Arc<Node>, lead: &CancellationToken) -> JoinSet<()> {
             reconciler.run(over).await;
         }
     });
+    let (telling, over) = (Arc::clone(fleet), lead.clone());
+    work.spawn(async move {
+        let _over = over.run_until_cancelled(telling.tell_of_lead()).await;
+    });
     let (keeping, lead) = (Arc::clone(node), lead.clone());
     let fleet = Arc::clone(fleet);
     work.spawn(async move {

@@ -29,6 +29,7 @@ mod called_back;
 pub(crate) use called_back::first_of;
 
 mod anew;
+mod claims;
 
 mod proving;
 
@@ -57,6 +58,8 @@ struct Inner {
     dialled: mpsc::UnboundedSender<Connection>,
     // Who led as far as this node's last session knew. Held for a look only.
     given_up: Mutex<Option<NodeId>>,
+    // Who has said, and proven that it may, that it leads since.
+    told: watch::Sender<Option<(NodeId, String)>>,
     vouched: Vouched,
     rumours: Rumours,
 }
@@ -109,6 +112,7 @@ impl Peers {
             dialling: Mutex::default(),
             dialled,
             given_up: Mutex::default(),
+            told: watch::Sender::default(),
             vouched: Vouched::default(),
             rumours: Rumours::default(),
         };
@@ -263,6 +267,7 @@ impl Peers {
         tokio::select! {
             biased;
             Some(known) = heard => Some(known),
+            Some(told) = self.told() => Some(told),
             looked = timeout(within.min(LOOK_AROUND + PROVE), self.look_around()) => looked.ok()?,
         }
     }
@@ -271,6 +276,7 @@ impl Peers {
     /// nobody says better.
     pub(super) fn give_up(&self, leader: NodeId) {
         *lock(&self.0.given_up) = Some(leader);
+        self.forget_told(leader);
     }
 
     /// Asks everybody that may know who leads, and takes the first answer.

@@ -118,7 +118,10 @@ pub(crate) async fn answer(
         } => orders::answer(node, from, id, &request, package).await,
         PeerRequest::Control { request } => orders::control(node, &request).await,
         PeerRequest::Step { term, step } => {
-            leads_this_node(node, from)?;
+            if let Err(refusal) = leads_this_node(node, from) {
+                vouching::hear_of_lead(node, from, term).await;
+                return Err(refusal);
+            }
             steps::execute(node, from, term, step).await
         }
         PeerRequest::Warnings { records, dropped } => {

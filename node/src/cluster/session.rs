@@ -167,7 +167,7 @@ struct Session<'a> {
     // The part with which it began.
     part: u64,
     renewed: AtomicBool,
-    // Of the leader, once it has taken this node in.
+    // The newest known before it began; of the leader, once that has taken this node in.
     term: AtomicU64,
     /// Bytes of the registry's stream that have come.
     received: watch::Sender<u64>,
@@ -186,7 +186,7 @@ impl<'a> Session<'a> {
             log: None,
             part: *node.membership.registry.parts().borrow(),
             renewed: AtomicBool::new(false),
-            term: AtomicU64::new(u64::MAX),
+            term: AtomicU64::new(node.membership.registry.standing().borrow().term),
             received: watch::Sender::new(0),
             wished: AtomicU64::new(0),
         };
@@ -211,7 +211,12 @@ impl<'a> Session<'a> {
         if let Err(fault) = sender.send(&open).await {
             return told(&fault);
         }
-        let welcome = timeout(WELCOME_LIMIT, receiver.receive::<SessionDown>()).await;
+        let welcome = timeout(WELCOME_LIMIT, receiver.receive::<SessionDown>());
+        let welcome = tokio::select! {
+            biased;
+            reason = self.moved_on() => return reason,
+            welcome = welcome => welcome,
+        };
         let (lease, heartbeat) = match welcome {
             Ok(Ok(Some(SessionDown::Welcome {
                 term,
@@ -294,6 +299,7 @@ impl<'a> Session<'a> {
         let membership = &self.node.membership;
         membership.session_with.send_replace(Some(self.leader));
         membership.peers.rumours().clear();
+        membership.peers.forget_all_told();
         tracing::info!(leader = %self.leader, term, was_lost, "session with the leader");
         if was_lost {
             membership.returned.send_modify(|times| *times += 1);
@@ -494,8 +500,10 @@ impl<'a> Session<'a> {
             if now.leader.is_some_and(|(leader, _)| leader != self.leader) {
                 return "another node leads now".to_owned();
             }
-            // A step of the next leader tells of it before the former one falls silent.
-            if now.term > self.term.load(Ordering::Relaxed) {
+            // A step of the next leader tells of it before the former one falls silent. Until the
+            // session stands it may be this very one's.
+            let is_newer = now.term > self.term.load(Ordering::Relaxed);
+            if is_newer && !self.node.membership.peers.is_told(self.leader) {
                 return "a newer term has begun".to_owned();
             }
             if removed.borrow_and_update().is_some() {

@@ -32,6 +32,7 @@ pub(crate) struct Sessions {
     changed: watch::Sender<u64>,
     // Runs that were refused: each is told about once. Held for an insertion only.
     refused: Mutex<BTreeMap<NodeId, Incarnation>>,
+    granted: Granted,
     /// What all followers are told from.
     pub(super) ledgers: Ledgers,
 }
@@ -173,8 +174,10 @@ impl Sessions {
         true
     }
 
-    /// Has a lease that was granted without a session end then at the latest.
+    /// Has a lease that was granted without a session end then at the latest, unless an earlier one
+    /// lasts longer.
     fn shorten(&self, node: NodeId, end: Instant) {
+        let end = self.granted.until(node).map_or(end, |until| until.max(end));
         let mut seen = self.seen();
         let unclaimed = seen.get_mut(&node).filter(|it| it.begun_at.is_none());
         if let Some(entry) = unclaimed {
@@ -213,12 +216,6 @@ impl Sessions {
         };
         entry.losing = true;
         true
-    }
-
-    /// No member has a lease of this node.
-    pub(super) fn clear(&self) {
-        self.seen().clear();
-        self.moved();
     }
 
     /// Members whose lease and margin are over, the longest first, and when the next one's are.
@@ -569,6 +566,9 @@ const MASS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Wait before a loss that was not committed is tried again.
 const LOSE_AGAIN: Duration = Duration::from_millis(200);
+
+mod granted;
+use granted::Granted;
 
 #[cfg(test)]
 mod tests;

@@ -79,6 +79,40 @@ pub(super) fn knows(node: &Node, whom: NodeId, key: KeyDigest) -> PeerResponse {
     PeerResponse::Known { is_member }
 }
 
+/// A follower hears of a lead that its session knows nothing of: once that node has proven that it
+/// may lead, the session ends, and that node is asked for the next. A dead leader is left that way
+/// long before it has been silent for too long. Terms count anew after a recovery: one of a leader
+/// that has another history says nothing.
+pub(super) async fn hear_of_lead(node: &Node, from: NodeId, term: u64) {
+    let membership = &node.membership;
+    let registry = &membership.registry;
+    let is_news = || {
+        let standing = registry.standing();
+        let now = standing.borrow();
+        term > now.term || term == now.term && now.leader.is_none()
+    };
+    if !is_news() || registry.consensus().is_some() {
+        return;
+    }
+    let Some(connection) = membership.peers.live(from, Alpn::Convention) else {
+        return;
+    };
+    if connection.about().recoveries != registry.recoveries()
+        || !membership.peers.has_proven(&connection).await
+        || !is_news()
+    {
+        return;
+    }
+    let address = registry.read(|state| state.members.get(&from).map(|it| it.address.clone()));
+    // First whom to ask: the session ends by the term.
+    membership.peers.be_told(from, address.unwrap_or_default());
+    if registry.admits_term(term) {
+        tracing::info!(node = %from, term, "another node leads since");
+    } else {
+        membership.peers.give_up(from);
+    }
+}
+
 /// Whether a node that the log here does not know may speak as a voter: it proves to hold the
 /// authority's key and is a member. One that came while this node was away is known to others.
 pub(super) async fn is_trusted(node: &Node, consensus: &Consensus, peer: &PeerIdentity) -> bool {

@@ -16,7 +16,7 @@ use protocol::peer::{PeerRequest, PeerResponse, Step, StepOutcome};
 use protocol::registry::{MemberState, State};
 use protocol::wire::RefusalCode;
 use protocol::{ActorId, GroupDefinition, Incarnation, NodeId, RequestId, SourceHash, Stamp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 use super::distribution::Distribution;
@@ -37,6 +37,9 @@ const APPLIED_LIMIT: Duration = Duration::from_secs(5);
 
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// Members that are told of a new lead at once.
+const TOLD_AT_ONCE: usize = 64;
 
 /// All members, for the reconciler and the director of this node while it leads.
 #[derive(Debug, Clone)]
@@ -132,17 +135,19 @@ impl ClusterFleet {
 
     /// Resolves when a member that led before this node has no lease any more: its own right as a
     /// leader is over (`FORMER_LEADER`), and nobody has granted it another. Whoever else had led
-    /// meanwhile and granted any would stand in the log between; and what this node grants asks
-    /// for at least what is applied here now.
+    /// meanwhile and granted any would stand in the log between; what this node had granted in an
+    /// earlier lead is known here; and what it grants in this one asks for at least what is applied
+    /// here now.
     async fn without_lease(&self, member: NodeId) {
         let Some(since) = self.node.mutual.leads_since() else {
             return std::future::pending().await;
         };
         let over = tokio::time::Instant::from_std(since + FORMER_LEADER);
         tokio::time::sleep_until(over).await;
+        self.node.membership.sessions.ungranted(member).await;
         let consensus = self.node.replica.consensus();
         let led_before = consensus.and_then(|consensus| consensus.led_before());
-        if led_before != Some(member) || self.node.membership.sessions.has_begun(member) {
+        if led_before != Some(member) {
             std::future::pending().await
         }
     }
@@ -173,6 +178,28 @@ impl ClusterFleet {
             let up = members.filter(|(id, m)| **id != me && m.state == MemberState::Up);
             up.map(|(id, _)| *id).collect()
         })
+    }
+
+    /// Tells the members that are up of this node's lead, each until it has begun a session: one
+    /// that still holds to a dead leader looks for the next one then.
+    pub(crate) async fn tell_of_lead(&self) {
+        let room = Arc::new(Semaphore::new(TOLD_AT_ONCE));
+        let mut telling = JoinSet::new();
+        for member in self.others() {
+            let (fleet, room) = (self.clone(), Arc::clone(&room));
+            telling.spawn(async move {
+                let telling = async {
+                    let _room = room.acquire().await;
+                    fleet.step(member, Step::Applied { index: 0 }).await
+                };
+                tokio::select! {
+                    biased;
+                    () = fleet.begun_or_gone(member) => {}
+                    _told = telling => {}
+                }
+            });
+        }
+        while telling.join_next().await.is_some() {}
     }
 
     /// Has all other members that are up carry out a step; those that are lost are left out.

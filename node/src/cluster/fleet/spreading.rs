@@ -277,7 +277,7 @@ impl ClusterFleet {
     }
 
     /// Waits until a member has begun a session with this node as the leader, or is not up.
-    async fn begun_or_gone(&self, member: NodeId) {
+    pub(super) async fn begun_or_gone(&self, member: NodeId) {
         let sessions = &self.node.membership.sessions;
         let Some(incarnation) = self.node.replica.read(|state| up(state, member)) else {
             return;

@@ -12,6 +12,7 @@ impl Peers {
     pub(in crate::cluster) fn begin_anew(&self, hints: Vec<String>) {
         *lock(&self.0.hints) = hints;
         *lock(&self.0.given_up) = None;
+        self.forget_all_told();
         *lock(&self.0.silent) = BTreeSet::new();
         self.0.vouched.clear();
         self.0.rumours.clear();

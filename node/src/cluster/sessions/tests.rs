@@ -125,3 +125,32 @@ async fn a_member_that_others_wait_for_has_its_lease_renewed_only_once_it_is_the
     assert_eq!(sessions.hear(node, run, bound(20)), Heard::Renewed);
     assert!(sessions.due(Instant::now()).0.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_outlasts_the_lead_that_granted_it() {
+    let sessions = Sessions::default();
+    let (member, silent) = (NodeId(2), NodeId(3));
+    let begun = Instant::now();
+    assert!(sessions.grant(member, Incarnation(7), Some(&|| 0)));
+    // Given without a session: it was never told.
+    assert!(sessions.grant(silent, Incarnation(7), None));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    sessions.clear();
+    sessions.ungranted(silent).await;
+    assert_eq!(begun.elapsed(), Duration::from_secs(1));
+    sessions.grant(member, Incarnation(7), None);
+    sessions.shorten(member, Instant::now() + FORMER_LEADER_BACK);
+    tokio::time::advance(FORMER_LEADER_BACK).await;
+    assert!(
+        sessions.due(Instant::now()).0.is_empty(),
+        "it may have a lease"
+    );
+    sessions.ungranted(member).await;
+    assert!(begun.elapsed() >= LEASE + MARGIN, "{:?}", begun.elapsed());
+    assert_eq!(sessions.due(Instant::now()).0, [(member, Incarnation(7))]);
+    // In a session nobody can say when its lease ends.
+    sessions.forget(member);
+    assert!(sessions.grant(member, Incarnation(7), Some(&|| 0)));
+    let waited = tokio::time::timeout(Duration::from_secs(60), sessions.ungranted(member));
+    assert!(waited.await.is_err());
+}

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::peer::{JoinWishes, JoinedTo, PeerRequest, PeerResponse, SessionDown};
+use protocol::peer::{JoinWishes, JoinedTo, PeerRequest, PeerResponse, SessionDown, Step};
 use protocol::view::{Change, Settings as Shown, Streamed};
 use protocol::wire::{About, JoinRequest, JoinResponse, Refusal, RefusalCode, Shape};
 use protocol::{ConventionId, NodeId, decode, encode};
@@ -19,6 +19,8 @@ use crate::agent::node::stamp;
 /// One that has a member's credentials, and an endpoint that refuses nobody.
 pub(crate) struct Intruder {
     pub(crate) node: NodeId,
+    /// The request for a certificate of the member that it was.
+    pub(crate) key_request: Option<Vec<u8>>,
     endpoint: Endpoint,
 }
 
@@ -26,9 +28,13 @@ impl Intruder {
     /// Stops a member and takes its place: its key and its certificate.
     pub(crate) async fn instead_of(member: Host) -> Self {
         let credentials = member.node.membership.identity().credentials();
+        let request = member.node.membership.identity().key().request();
         let node = member.node.id;
         member.stop().await;
-        Self::with(node, credentials.unwrap().unwrap())
+        Self {
+            key_request: Some(request.unwrap()),
+            ..Self::with(node, credentials.unwrap().unwrap())
+        }
     }
 
     /// One with these credentials.
@@ -38,7 +44,11 @@ impl Intruder {
         let settings = Settings::new(About::default());
         let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), cell, anybody, settings);
         let endpoint = endpoint.unwrap();
-        Self { node, endpoint }
+        Self {
+            node,
+            key_request: None,
+            endpoint,
+        }
     }
 
     pub(crate) fn address(&self) -> String {
@@ -74,6 +84,31 @@ impl Intruder {
                 }
             }
         })
+    }
+
+    /// Orders a host about as the leader of a term, with this for its proof; how it refuses.
+    pub(crate) async fn order(
+        &self,
+        host: &Host,
+        term: u64,
+        voucher: Option<Vec<Vec<u8>>>,
+    ) -> RefusalCode {
+        let connection = self.dial(host, Alpn::Convention).await.unwrap();
+        let (answering, leader) = (connection.clone(), (self.node, self.address()));
+        let lie = Lie {
+            voucher,
+            times_ms: 2_000,
+        };
+        let noted = Pretence::default();
+        let answering = tokio::spawn(async move { tell(&answering, leader, &lie, &noted).await });
+        let step = Step::Applied { index: 0 };
+        let request = PeerRequest::Step { term, step };
+        let asked = connection.ask::<_, PeerResponse>(&request, LONG).await;
+        answering.abort();
+        match asked {
+            Err(AskFault::Refused(refusal)) => refusal.code,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Tells a host that it leads, and hands out an empty registry. What it is asked is noted.

@@ -94,6 +94,34 @@ async fn steps_are_taken_from_the_leader_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_follower_leaves_its_leader_for_a_newer_term_of_one_that_may_lead() {
+    let (founder, follower, intruder) = betrayed().await;
+    let mut session = follower.node.membership.session_with.subscribe();
+    let term = follower.node.membership.registry.standing().borrow().term;
+    assert_eq!(*session.borrow(), Some(founder.node.id));
+    let authority = authority(&founder);
+    let told = |host: &Host| host.node.membership.registry.standing().borrow().term;
+    // Whatever it says, and whomever it shows the proof of.
+    let key = NodeKey::generate().unwrap().request().unwrap();
+    let of_another = authority.vouch(&key, intruder.node, stamp()).unwrap();
+    for voucher in [None, Some(of_another)] {
+        let refused = intruder.order(&follower, term + 1, voucher).await;
+        assert_eq!((refused, told(&follower)), (RefusalCode::Busy, term));
+    }
+    assert_eq!(*session.borrow(), Some(founder.node.id));
+    let key = intruder.key_request.as_ref().unwrap();
+    let own = authority.vouch(key, intruder.node, stamp()).unwrap();
+    let refused = intruder.order(&follower, term + 1, Some(own)).await;
+    assert_eq!((refused, told(&follower)), (RefusalCode::Busy, term + 1));
+    // The founder's term is over: there is no way back.
+    let ended = tokio::time::timeout(LONG, session.wait_for(Option::is_none));
+    assert!(ended.await.unwrap().is_ok());
+    for host in [follower, founder] {
+        host.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_says_that_it_leads_is_not_followed() {
     let (founder, follower, intruder) = betrayed().await;
     let convention = founder.node.membership.identity().convention();
