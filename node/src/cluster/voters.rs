@@ -19,7 +19,7 @@ use protocol::peer::{PeerResponse, SecretText, Step, StepOutcome};
 use protocol::registry::{Command, Member, MemberCommand, MemberState, Outcome, State};
 use protocol::wire::{Refusal, RefusalCode};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use transport::identity::PeerIdentity;
 
 use super::fleet::ClusterFleet;
@@ -269,10 +269,13 @@ async fn repair(node: &Arc<Node>, fleet: &ClusterFleet) {
         .map(|voter| voter.node)
         .filter(|id| *id != me)
         .collect();
+    let reports = node.membership.sessions.reports();
     let missing = node.replica.read(|state| {
         let holdings = &node.mutual.holdings;
-        let up = |id: &NodeId| is_up(state, *id);
-        let voters: Vec<_> = voters.iter().copied().filter(up).collect();
+        // What one holds that has said nothing yet in this lead is known in a moment.
+        let heard = |id: &NodeId| reports.get(id).is_some_and(|it| it.heard.is_some());
+        let there = |id: &NodeId| is_up(state, *id) && heard(id);
+        let voters: Vec<_> = voters.iter().copied().filter(there).collect();
         let sources = state.sources.iter();
         let pairs = sources.flat_map(|(hash, source)| {
             let lacking = voters
@@ -283,21 +286,37 @@ async fn repair(node: &Arc<Node>, fleet: &ClusterFleet) {
         pairs.collect::<Vec<_>>()
     });
     let mut repairs = JoinSet::new();
+    let mut lacking = Lacking::new();
     for (voter, hash, bytes) in missing {
         if repairs.len() >= REPAIRS_AT_ONCE {
-            let _done = repairs.join_next().await;
+            note(&mut lacking, repairs.join_next().await);
         }
         let fleet = fleet.clone();
         repairs.spawn(async move {
             let bringing = fleet.ensure_held(voter, hash, bytes, None);
-            match tokio::time::timeout(REPAIR_LIMIT, bringing).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(reason)) => tracing::warn!(%voter, reason, "a voter lacks a package"),
-                Err(_elapsed) => tracing::warn!(%voter, "a voter lacks a package for long"),
-            }
+            let brought = tokio::time::timeout(REPAIR_LIMIT, bringing).await;
+            let seconds = REPAIR_LIMIT.as_secs();
+            let slow = |_elapsed| Err(format!("it has not come within {seconds} s"));
+            (voter, brought.unwrap_or_else(slow).map(drop))
         });
     }
-    while repairs.join_next().await.is_some() {}
+    while let Some(done) = repairs.join_next().await {
+        note(&mut lacking, Some(done));
+    }
+    for (voter, (count, reason)) in lacking {
+        tracing::warn!(%voter, count, reason, "a voter lacks packages");
+    }
+}
+
+/// How many packages a voter lacks, and why it lacks the first.
+type Lacking = BTreeMap<NodeId, (u32, String)>;
+
+type Repaired = (NodeId, Result<(), String>);
+
+fn note(lacking: &mut Lacking, done: Option<Result<Repaired, JoinError>>) {
+    if let Some(Ok((voter, Err(reason)))) = done {
+        lacking.entry(voter).or_insert((0, reason)).0 += 1;
+    }
 }
 
 /// Packages on their way to voters at a time: one that is slow keeps back no other.
