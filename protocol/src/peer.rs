@@ -114,6 +114,8 @@ pub enum PeerRequest {
         /// That the sender knows the user's secret, as in [`Creation::proof`].
         proof: Option<[u8; 32]>,
     },
+    /// To the leader: all of the registry. The answer is a run of [`PeerResponse::Registry`].
+    Registry,
 }
 
 /// A source of an application as its holder passes it on, by `bulk/1`.
@@ -195,6 +197,13 @@ pub enum PeerResponse {
     Existing(ActorId),
     /// The source, if the answerer has it and it is valid there.
     Source(Option<SourceOffer>),
+    /// The next part of the whole registry: a document of its index and its state.
+    Registry {
+        /// The bytes that follow.
+        bytes: Vec<u8>,
+        /// Whether nothing follows.
+        last: bool,
+    },
 }
 
 /// What a joiner wishes to be, as the document of a `JoinRequest`.

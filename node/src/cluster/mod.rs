@@ -74,4 +74,5 @@ pub(crate) mod programs;
 
 pub(crate) mod view;
 pub(crate) mod warnings;
+mod whole;
 mod wishes;

@@ -19,6 +19,7 @@ use transport::streams::BiStream;
 use super::peers::PeerFault;
 use super::{
     admission, creation, endpoint, lanes, orders, sessions, steps, voters, vouching, warnings,
+    whole,
 };
 use crate::agent::node::{Node, stamp};
 
@@ -57,6 +58,12 @@ async fn one(node: Arc<Node>, peer: PeerIdentity, mut stream: BiStream) {
         PeerRequest::Session(open) => return sessions::serve(&node, from, open, stream).await,
         PeerRequest::Renew(request) => {
             admission::renew(&node, from, peer.key, &request).map(PeerResponse::Renewed)
+        }
+        PeerRequest::Registry => {
+            if let Err(fault) = whole::serve(&node, stream).await {
+                tracing::debug!(%from, %fault, "the registry did not arrive");
+            }
+            return;
         }
         request => answer(&node, from, request).await,
     };
@@ -133,7 +140,10 @@ pub(crate) async fn answer(
         PeerRequest::Locate { actor } => Ok(lanes::map::answer(node, actor)),
         PeerRequest::Vouch => vouching::vouch(node),
         PeerRequest::Knows { node: whom, key } => Ok(vouching::knows(node, whom, key)),
-        PeerRequest::Session(_) | PeerRequest::Renew(_) | PeerRequest::Raft { .. } => {
+        PeerRequest::Session(_)
+        | PeerRequest::Renew(_)
+        | PeerRequest::Raft { .. }
+        | PeerRequest::Registry => {
             let text = "that is asked on a stream of its own kind";
             Err(Refusal::new(RefusalCode::BadRequest, text))
         }

@@ -22,7 +22,7 @@ use super::archive::{self, Archive, ArchiveError, Head};
 use super::{Answered, done};
 use crate::agent::node::{Node, stamp};
 use crate::agent::requests::{internal, load, not_done, refused};
-use crate::cluster::{orders, reading};
+use crate::cluster::{orders, whole};
 use crate::store::{Arrived, PackageStore, StoreError};
 
 /// Writes a backup into a file of this host.
@@ -33,20 +33,20 @@ pub(super) async fn backup(
     by: &str,
 ) -> Answered {
     absolute(&path)?;
-    on_a_voter(node)?;
     let authority = match passphrase {
         Some(passphrase) => Some(sealed_authority(node, passphrase).await?),
         None => None,
     };
-    let index = *node.replica.applied().borrow();
-    let mut state = node.replica.read(State::clone);
+    let (index, mut state) = whole::registry(node, "what is loaded").await?;
     // A rollout that is under way is not in a backup, and neither is what it brings up.
     state
         .sources
         .retain(|_, source| source.state == SourceState::Loaded);
     let mut packages = Vec::new();
     for (hash, source) in &state.sources {
-        let holders = node.mutual.holdings.holders(*hash);
+        let mut holders = node.mutual.holdings.holders(*hash);
+        // A majority of them has it; what others hold the leader alone knows.
+        holders.extend(node.replica.voters());
         let held = node.hold_package(*hash, Some(source.bytes), &holders).await;
         held.map_err(|fault| not_held(source, *hash, &fault.to_string()))?;
         packages.push((*hash, source.bytes));
@@ -89,28 +89,16 @@ async fn sealed_authority(node: &Node, passphrase: String) -> Result<Vec<u8>, Re
     joined(sealing.await)?.map_err(|fault| internal(&fault.to_string()))
 }
 
-/// What a backup is made of, and what a restore has done before, is in no view.
-fn on_a_voter(node: &Node) -> Result<(), RequestError> {
-    if !node.replica.is_partial() {
-        return Ok(());
-    }
-    Err(refused(
-        "this node is no voter and has only a part of the registry".to_owned(),
-        Some("run it on a voter: `director cluster members` shows them"),
-    ))
-}
-
 /// Loads everything that a backup holds.
 pub(super) async fn restore(node: &Arc<Node>, path: PathBuf, by: &str) -> Answered {
     absolute(&path)?;
-    on_a_voter(node)?;
     let opened = tokio::task::spawn_blocking({
         let path = path.clone();
         move || Archive::open(&path)
     });
     let archive = joined(opened.await)?.map_err(|error| unusable(&error))?;
-    reading::confirmed(node, "what is loaded").await?;
-    if let Some(group) = node.replica.read(|state| taken(state, &archive.head)) {
+    let (_, here) = whole::registry(node, "what is loaded").await?;
+    if let Some(group) = taken(&here, &archive.head) {
         return Err(refused(
             format!("group `{group}` of the backup is loaded in this convention already"),
             Some("restore into a convention that has none of its groups loaded"),
@@ -127,7 +115,8 @@ pub(super) async fn restore(node: &Arc<Node>, path: PathBuf, by: &str) -> Answer
             return Err(not_held(&source, hash, "the backup has no such package"));
         };
         let package = arrived.swap_remove(at);
-        let request = node.replica.read(|now| request_for(now, &head, hash));
+        let (_, now) = whole::registry(node, "what is loaded").await?;
+        let request = request_for(&now, &head, hash);
         notes.push(load_one(node, request, package, &source, &path, by).await?);
     }
     for (name, group) in &state.groups {
