@@ -5,6 +5,7 @@
 //! Not here: how ids are allotted; the node and the leader draw them and pass them in.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -136,7 +137,9 @@ bytes_id! {
     TraceId, 16, "trace id", "32 hexadecimal digits"
 }
 bytes_id! {
-    /// Idempotency id of a request that changes the registry; the same id is carried out once.
+    /// Idempotency id of a request that changes the registry; the same id is carried out once:
+    /// `<node that it was given at><drawn>`, 8 bytes each. A leader believes the first half of
+    /// nobody but writes it itself ([`RequestId::of`]): records are counted by it.
     RequestId, 16, "request id", "32 hexadecimal digits"
 }
 bytes_id! {
@@ -148,12 +151,51 @@ impl RequestId {
     /// The id of a step of an order of several: the same one whoever carries the order out.
     ///
     /// # Format
-    /// The first 16 bytes of SHA-256 over the order's id and the number of the step.
+    /// Behind the node, the first 8 bytes of SHA-256 over the drawn half of the order's id and the
+    /// number of the step.
     #[must_use]
     pub fn step(self, number: u8) -> Self {
-        let digest = Sha256::new().chain_update(self.0).chain_update([number]);
+        let digest = Sha256::new()
+            .chain_update(self.drawn())
+            .chain_update([number]);
         let digest: [u8; 32] = digest.finalize().into();
-        Self(digest.first_chunk().copied().unwrap_or_default())
+        Self::halves(
+            self.node(),
+            digest.first_chunk().copied().unwrap_or_default(),
+        )
+    }
+
+    /// The id as that of an order that was given at this node.
+    #[must_use]
+    pub fn of(self, node: NodeId) -> Self {
+        Self::halves(node, self.drawn())
+    }
+
+    /// Where the order was given.
+    #[must_use]
+    pub fn node(self) -> NodeId {
+        let node = self.0.first_chunk().copied().unwrap_or_default();
+        NodeId(u64::from_be_bytes(node))
+    }
+
+    /// What tells the orders of one node apart.
+    #[must_use]
+    pub fn drawn(self) -> [u8; 8] {
+        self.0.last_chunk().copied().unwrap_or_default()
+    }
+
+    /// The ids that orders given at this node can have.
+    #[must_use]
+    pub fn all_of(node: NodeId) -> RangeInclusive<Self> {
+        Self::halves(node, [0; 8])..=Self::halves(node, [u8::MAX; 8])
+    }
+
+    fn halves(node: NodeId, drawn: [u8; 8]) -> Self {
+        let mut bytes = [0; 16];
+        let (high, low) = bytes.split_at_mut(8);
+        high.copy_from_slice(&node.0.to_be_bytes());
+        low.copy_from_slice(&drawn);
+        Self(bytes)
     }
 }
 
@@ -246,6 +288,17 @@ mod tests {
         let id = ActorId::allot(Incarnation(7), 9);
         assert_eq!(id.to_string(), "00000000000000070000000000000009");
         assert_eq!(id.incarnation(), Incarnation(7));
+    }
+
+    #[test]
+    fn an_order_keeps_the_node_that_it_was_given_at_through_its_steps() {
+        let id = RequestId([7; 16]).of(NodeId(3));
+        assert_eq!((id.node(), id.drawn()), (NodeId(3), [7; 8]));
+        assert_eq!(id.of(NodeId(3)), id);
+        assert_eq!(id.step(1).node(), NodeId(3));
+        assert_eq!(id.step(1), RequestId([7; 16]).step(1).of(NodeId(3)));
+        assert!(RequestId::all_of(NodeId(3)).contains(&id.step(2)));
+        assert!(!RequestId::all_of(NodeId(4)).contains(&id));
     }
 
     #[test]

@@ -72,6 +72,23 @@ pub const STREAM_WINDOW_BYTES: u64 = 128 << 10;
 /// not; the leader keeps them all.
 pub const WISHES_MAX: usize = 50_000;
 
+/// Orders of one node that the registry remembers, so that none is done twice: a restore of
+/// thousands of packages fits, and a flood of them takes about a megabyte.
+pub const ORDERS_KEPT_PER_NODE_MAX: usize = 4_096;
+
+/// Orders that the registry remembers in all, beyond which a node has only its own small share:
+/// sixteen nodes that flood at once, some 20 MB in each snapshot.
+pub const ORDERS_KEPT_MAX: usize = 65_536;
+
+/// Orders of one node that are taken whatever all others have given: an hour's work of a person.
+pub const ORDERS_OF_EACH_NODE: usize = 64;
+
+/// Most uses of one join token: a fleet of the size planned for.
+pub const TOKEN_USES_MAX: u32 = 100_000;
+
+/// Longest life of a join token, a year: one in a drawer is one too many.
+pub const TOKEN_TTL_MAX_MS: u64 = 365 * 24 * 3_600_000;
+
 /// Longest document of that stream, which a follower has in memory: a registry far beyond the
 /// 10,000 members and sources that are planned for.
 pub const STREAM_DOCUMENT_BYTES_MAX: usize = 1 << 30;

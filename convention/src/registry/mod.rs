@@ -5,6 +5,7 @@
 //! the first outcome again, or the end of the rollout that it began.
 //! Not here: the shapes (`protocol::registry`), who proposes what and when (`crate::work`).
 
+use protocol::limits::{ORDERS_KEPT_MAX, ORDERS_KEPT_PER_NODE_MAX, ORDERS_OF_EACH_NODE};
 use protocol::registry::{
     Change, Command, Group, HISTORY_KEPT, HistoryEntry, Outcome, Recorded, Refusal, Rollout, State,
 };
@@ -72,6 +73,9 @@ impl Registry {
         if let Some(recorded) = self.state.requests.get(&request) {
             return recorded.outcome.clone();
         }
+        if let Err(refusal) = self.remembers_one_more(request) {
+            return Outcome::Refused(refusal);
+        }
         let outcome = self.dispatch(command);
         if !matches!(outcome, Outcome::Refused(_)) {
             self.state.requests.insert(
@@ -84,6 +88,23 @@ impl Registry {
             );
         }
         outcome
+    }
+
+    /// Refuses what could not be remembered: a record that was pushed out would let its order be
+    /// done twice. A node uses up its own share, and never the last part of another's.
+    fn remembers_one_more(&self, request: RequestId) -> Result<(), Refusal> {
+        let (node, requests) = (request.node(), &self.state.requests);
+        let all_of_it = RequestId::all_of(node);
+        let share = match requests.len() < ORDERS_KEPT_MAX {
+            true => ORDERS_KEPT_PER_NODE_MAX,
+            false => ORDERS_OF_EACH_NODE,
+        };
+        let kept = requests.range(all_of_it).count();
+        if kept < share {
+            return Ok(());
+        }
+        let kept = kept as u64;
+        Err(Refusal::TooManyOrders { node, kept })
     }
 
     fn dispatch(&mut self, command: &Command) -> Outcome {
@@ -301,6 +322,7 @@ impl From<Refused> for Outcome {
 
 #[cfg(test)]
 mod tests {
+    use protocol::NodeId;
     use protocol::registry::MemberCommand;
 
     use super::*;
@@ -397,6 +419,75 @@ mod tests {
         registry.apply(&voters(request(0), 3, 10 + REQUEST_KEPT_MS));
         assert_eq!(registry.state.roll.audit.len(), count + 1, "forgotten");
         assert_eq!(registry.state.requests.len(), 1);
+    }
+
+    /// So many orders of a node, remembered at this stamp.
+    fn remember(registry: &mut Registry, node: u64, count: usize, stamp: u64) {
+        for number in 0..count as u64 {
+            let recorded = Recorded {
+                stamp: Stamp(stamp),
+                outcome: Outcome::Done,
+                told: Vec::new(),
+            };
+            let id = RequestId(u128::from(number).to_be_bytes()).of(NodeId(node));
+            registry.state.requests.insert(id, recorded);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_orders_ends_at_the_share_of_its_node_and_no_order_is_forgotten() {
+        let mut registry = Registry::new();
+        let id = |node: u64, number: u8| RequestId([number; 16]).of(NodeId(node));
+        let done = registry.apply(&voters(id(2, 200), 5, 10));
+        assert_eq!(done, Outcome::Done);
+        let mut taken = 0;
+        let refused = (0..).find_map(|number| {
+            let id = RequestId(u128::from(number as u64).to_be_bytes()).of(NodeId(1));
+            let outcome = registry.apply(&voters(id, 3, 11));
+            taken += usize::from(outcome == Outcome::Done);
+            (outcome != Outcome::Done).then_some(outcome)
+        });
+        let (node, kept) = (NodeId(1), ORDERS_KEPT_PER_NODE_MAX as u64);
+        let too_many = Outcome::Refused(Refusal::TooManyOrders { node, kept });
+        assert_eq!(refused, Some(too_many.clone()));
+        assert_eq!(taken, ORDERS_KEPT_PER_NODE_MAX);
+        let full = registry.clone();
+        // What was done is known, of this node and of another, and is not done again.
+        let first = RequestId(0_u128.to_be_bytes()).of(NodeId(1));
+        for known in [first, id(2, 200)] {
+            assert_eq!(registry.apply(&voters(known, 7, 12)), Outcome::Done);
+        }
+        assert_eq!(registry.apply(&voters(id(1, 201), 7, 12)), too_many);
+        assert_eq!(registry, full, "nothing of that has changed anything");
+        // Others give orders all the while, and it as well once its own are an hour old.
+        assert_eq!(registry.apply(&voters(id(2, 202), 7, 12)), Outcome::Done);
+        let later = 11 + REQUEST_KEPT_MS;
+        assert_eq!(registry.apply(&voters(id(1, 201), 3, later)), Outcome::Done);
+        assert!(registry.state.requests.len() < 4);
+    }
+
+    #[test]
+    fn many_nodes_that_flood_leave_each_other_node_its_share() {
+        let mut registry = Registry::new();
+        let nodes = ORDERS_KEPT_MAX.div_ceil(ORDERS_KEPT_PER_NODE_MAX) as u64;
+        for node in 1..=nodes {
+            remember(&mut registry, node, ORDERS_KEPT_PER_NODE_MAX, 10);
+        }
+        let quiet = nodes + 1;
+        remember(&mut registry, quiet, ORDERS_OF_EACH_NODE - 1, 10);
+        let order = |node: u64, number: u8| {
+            let id = RequestId([number; 16]).of(NodeId(node));
+            voters(id, 3, 10)
+        };
+        assert!(matches!(
+            registry.apply(&order(1, 255)),
+            Outcome::Refused(_)
+        ));
+        assert_eq!(registry.apply(&order(quiet, 254)), Outcome::Done);
+        let node = NodeId(quiet);
+        let kept = ORDERS_OF_EACH_NODE as u64;
+        let too_many = Outcome::Refused(Refusal::TooManyOrders { node, kept });
+        assert_eq!(registry.apply(&order(quiet, 255)), too_many);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use convention::registry::RESUMED;
 use protocol::control::RoleAction;
-use protocol::registry::{Change, Command, Slot, SlotState};
+use protocol::registry::{Change, Command, Outcome, Slot, SlotState};
 use protocol::{NodeId, RequestId, SlotId, Stamp};
 
 use super::director::{Director, OrderError};
@@ -94,8 +94,10 @@ impl<R: Replica, F: Fleet> Director<R, F> {
             change,
             stamp: self.fleet.stamp(),
         };
-        self.replica.propose(command).await?;
-        Ok(())
+        match self.replica.propose(command).await?.1 {
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Ends the last actor of a slot that stands so.

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::control::{ErrorCode, Request, RequestError, Response};
+use protocol::control::{ClusterRequest, ErrorCode, Request, RequestError, Response};
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{NodeId, RequestId, SourceHash};
@@ -39,7 +39,7 @@ pub(crate) async fn give(
     request: Request,
     package: Option<SourceHash>,
 ) -> Answer {
-    let id = id_of(&request);
+    let (request, id) = given_at(node.id, request);
     let begun = Instant::now();
     let mut looking_since = None;
     let mut unknown = false;
@@ -81,13 +81,28 @@ enum Attempt {
     Unknown(String),
 }
 
-/// The order's own id, or a fresh one.
-fn id_of(order: &Request) -> RequestId {
+/// The order with its own id as that of this node, or a fresh one.
+fn given_at(node: NodeId, mut order: Request) -> (Request, RequestId) {
+    let id = mark(node, &mut order);
+    let id = id.unwrap_or_else(|| RequestId(rand::random()).of(node));
+    (order, id)
+}
+
+/// Makes the id that an order names one of the node where it was given: under it the order counts,
+/// and its progress is looked up. The id, where it is the order's own.
+fn mark(node: NodeId, order: &mut Request) -> Option<RequestId> {
     match order {
         Request::Load { request, .. }
         | Request::Unload { request, .. }
-        | Request::Rollback { request, .. } => *request,
-        _ => RequestId(rand::random()),
+        | Request::Rollback { request, .. } => {
+            *request = request.of(node);
+            Some(*request)
+        }
+        Request::Cluster(ClusterRequest::Progress { request }) => {
+            *request = request.of(node);
+            None
+        }
+        _ => None,
     }
 }
 
@@ -188,8 +203,11 @@ pub(crate) async fn answer(
     request: &[u8],
     package: Option<SourceHash>,
 ) -> Result<PeerResponse, Refusal> {
-    let request: Request = serde_json::from_slice(request)
+    let mut request: Request = serde_json::from_slice(request)
         .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
+    // In nobody else's name.
+    let id = id.of(from);
+    let _own = mark(from, &mut request);
     if !node.membership.leads() {
         let text = "this node does not lead the convention";
         return Err(Refusal::new(RefusalCode::NotLeader, text));

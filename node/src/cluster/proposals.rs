@@ -4,11 +4,11 @@
 //! Most of it names the run or incarnation that it is about, and changes nothing the second time;
 //! all else gets an idempotency id before it is proposed the first time.
 
-use protocol::RequestId;
 use protocol::registry::{Change, Command, MemberCommand};
+use protocol::{NodeId, RequestId};
 
-/// The command as it is proposed, however often.
-pub(super) fn identified(command: Command) -> Command {
+/// The command as this node, `me`, proposes it, however often.
+pub(super) fn identified(command: Command, me: NodeId) -> Command {
     let Command::Member(
         change @ (MemberCommand::Note { stamp, .. }
         | MemberCommand::Vote { stamp, .. }
@@ -18,7 +18,7 @@ pub(super) fn identified(command: Command) -> Command {
         return command;
     };
     Command::Ordered {
-        request: RequestId(rand::random()),
+        request: RequestId(rand::random()).of(me),
         told: Vec::new(),
         change: Change::Member(change),
         stamp,
@@ -39,7 +39,7 @@ pub(super) fn is_repeatable(command: &Command) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{NodeId, Stamp};
+    use protocol::Stamp;
 
     use super::*;
 
@@ -56,11 +56,15 @@ mod tests {
         };
         let ids = [note(), note()].map(|note| {
             assert!(!is_repeatable(&note));
-            let command = identified(note);
+            let command = identified(note, NodeId(4));
             assert!(is_repeatable(&command));
-            assert_eq!(identified(command.clone()), command, "it keeps its id");
+            let again = identified(command.clone(), NodeId(4));
+            assert_eq!(again, command, "it keeps its id");
             match command {
-                Command::Ordered { request, stamp, .. } => (request, stamp),
+                Command::Ordered { request, stamp, .. } => {
+                    assert_eq!(request.node(), NodeId(4));
+                    (request, stamp)
+                }
                 other => panic!("{other:?}"),
             }
         });
@@ -70,6 +74,6 @@ mod tests {
             node: NodeId(1),
             stamp: Stamp(3),
         };
-        assert_eq!(identified(stopped.clone()), stopped);
+        assert_eq!(identified(stopped.clone(), NodeId(4)), stopped);
     }
 }

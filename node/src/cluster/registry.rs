@@ -338,7 +338,9 @@ impl RegistryHandle {
         command: Command,
     ) -> Result<(u64, Outcome), ProposeFailure> {
         let until = tokio::time::Instant::now() + PROPOSE_LIMIT;
-        let command = proposals::identified(command);
+        let me = self.peers.get().and_then(WeakPeers::upgrade);
+        let me = me.map(|peers| peers.me()).unwrap_or_default();
+        let command = proposals::identified(command, me);
         let meant = self.read(|state| state.convention);
         let mut unknown = None;
         loop {

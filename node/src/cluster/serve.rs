@@ -248,12 +248,14 @@ fn allowed(state: &State, from: NodeId, mut command: Command) -> Option<Command>
         }
         Command::Member(command) => is_own(state, from, command),
         Command::Ordered {
+            request,
             change: Change::Member(command),
             stamp: at,
             told,
-            ..
         } => {
             *at = stamp();
+            // In nobody else's name.
+            *request = request.of(from);
             // Nobody is answered by it.
             told.clear();
             is_own(state, from, command)

@@ -135,6 +135,32 @@ pub enum Refusal {
         /// What was asked.
         wanted: u8,
     },
+    /// More orders were given than are remembered; none is forgotten for another.
+    #[error(
+        "{kept} orders given at node `{node}` within the last hour are remembered, and no more of \
+         its are taken before the oldest is an hour old"
+    )]
+    TooManyOrders {
+        /// Where they were given.
+        node: NodeId,
+        /// How many of them are remembered.
+        kept: u64,
+    },
+    /// A token may not be good for so many uses or so long.
+    #[error(
+        "a token is good for 1 to {uses_max} uses and at most {ttl_max_ms} ms, not for {uses} \
+         uses and {ttl_ms} ms"
+    )]
+    TokenTooGood {
+        /// Uses that were asked for.
+        uses: u32,
+        /// How long it was to be good.
+        ttl_ms: u64,
+        /// The most that may be.
+        uses_max: u32,
+        /// The longest that may be.
+        ttl_max_ms: u64,
+    },
     /// The rollout is not in a step that allows it.
     #[error("rollout {rollout} is not in a step that allows this")]
     WrongStep {

@@ -6,6 +6,7 @@ use leader::reconcile::{Director, OrderError, ProposeFailure};
 use protocol::control::{
     ClusterRequest, ErrorCode, FailureCode, Request, RequestError, Response, RoleAction,
 };
+use protocol::registry::Refusal;
 use protocol::{NodeId, RequestId, SourceHash};
 use tokio::sync::oneshot;
 
@@ -366,6 +367,18 @@ pub(crate) fn not_done(error: OrderError) -> RequestError {
     }
 }
 
+/// The next step after a refusal that is not about what was named.
+pub(crate) fn hint_of_refusal(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::TooManyOrders { .. } => Some(
+            "nothing was done; give it at another member, or later: an order is remembered for an \
+             hour so that it is not done twice",
+        ),
+        Refusal::TokenTooGood { .. } => Some("give another `--uses` or `--ttl`"),
+        _ => None,
+    }
+}
+
 fn hint_for(error: &OrderError, failure: Option<FailureCode>) -> Option<String> {
     let hint = match (error, failure) {
         (_, Some(FailureCode::ImportError)) => {
@@ -388,7 +401,9 @@ fn hint_for(error: &OrderError, failure: Option<FailureCode>) -> Option<String> 
         (OrderError::Failed { .. }, _) => {
             "`director list` shows what is active, `director history GROUP` what happened"
         }
-        (OrderError::Refused(_), _) => "`director list` shows what is loaded and active",
+        (OrderError::Refused(refusal), _) => {
+            hint_of_refusal(refusal).unwrap_or("`director list` shows what is loaded and active")
+        }
         (OrderError::Propose(_), _) => "repeat it; the node's log tells why if it fails again",
     };
     Some(hint.to_owned())

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use leader::reconcile::Replica;
 use protocol::control::{ClusterRequest, Reach, Request, RequestError, Response};
 use protocol::registry::{Command, Group, HistoryEntry, Source, SourceState, State};
-use protocol::{RequestId, SourceHash};
+use protocol::{NodeId, RequestId, SourceHash};
 use tokio::sync::{mpsc, oneshot};
 use transport::sealed;
 
@@ -116,7 +116,10 @@ pub(super) async fn restore(node: &Arc<Node>, path: PathBuf, by: &str) -> Answer
         };
         let package = arrived.swap_remove(at);
         let (_, now) = whole::registry(node, "what is loaded").await?;
-        let request = request_for(&now, &head, hash);
+        let Some(request) = request_for(&now, &head, hash, node.id) else {
+            notes.push(restored(&source, hash));
+            continue;
+        };
         notes.push(load_one(node, request, package, &source, &path, by).await?);
     }
     for (name, group) in &state.groups {
@@ -145,7 +148,7 @@ fn in_order(state: &State) -> Vec<(SourceHash, Source)> {
 fn taken(here: &State, head: &Head) -> Option<String> {
     let is_new = |hash: &SourceHash| {
         let first = first_request(head, *hash);
-        !head.state.sources.contains_key(hash) || !here.requests.contains_key(&first)
+        !head.state.sources.contains_key(hash) || given(here, first).is_none()
     };
     let mut loaded = here.sources.iter();
     let foreign =
@@ -165,16 +168,33 @@ fn taken(here: &State, head: &Head) -> Option<String> {
 }
 
 /// Idempotency id of the load of a source by a restore of this backup: a restore that is given
-/// again finds what the one before has begun. Loaded and unloaded since, it is loaded anew.
-fn request_for(here: &State, head: &Head, hash: SourceHash) -> RequestId {
-    let mut request = first_request(head, hash);
+/// again, at this or another node, finds what the one before has begun. Loaded and unloaded since,
+/// it is loaded anew. `None`: a restore at another node has done it.
+fn request_for(here: &State, head: &Head, hash: SourceHash, me: NodeId) -> Option<RequestId> {
+    let mut request = first_request(head, hash).of(me);
     let mut last = None;
-    while here.requests.contains_key(&request) {
-        last = Some(request);
+    while let Some(before) = given(here, request) {
+        last = Some(before);
         request = request.step(0);
     }
-    last.filter(|_| is_as_wanted(here, head, hash))
-        .unwrap_or(request)
+    let last = last.filter(|_| is_as_wanted(here, head, hash));
+    let begun = || here.rollouts.values().any(|it| it.to == Some(hash));
+    match last {
+        // It is answered as the first time.
+        Some(own) if own.node() == me => Some(own),
+        // Behind the rollout it finds the source active.
+        Some(_) if !begun() => None,
+        _ => Some(request),
+    }
+}
+
+/// The id under which an order was given that is remembered, at whichever node.
+fn given(here: &State, order: RequestId) -> Option<RequestId> {
+    if here.requests.contains_key(&order) {
+        return Some(order);
+    }
+    let mut ids = here.requests.keys().copied();
+    ids.find(|id| id.drawn() == order.drawn())
 }
 
 /// Whether a source is here, and active or about to be if it was so in the backup.
@@ -190,6 +210,7 @@ fn is_as_wanted(here: &State, head: &Head, hash: SourceHash) -> bool {
     active(&head.state) != Some(hash) || active(here) == Some(hash) || begun
 }
 
+/// The same one at every node, but for the node.
 fn first_request(head: &Head, hash: SourceHash) -> RequestId {
     let (index, stamp) = (head.index.to_be_bytes(), head.stamp.0.to_be_bytes());
     let parts: [&[u8]; 4] = [&head.convention.0, &index, &stamp, &hash.0];
@@ -221,12 +242,14 @@ async fn load_one(
         lies: None,
     };
     match load::load(node, request, Some(uploaded)).await? {
-        Response::Loaded { .. } => {
-            let version = source.version.as_deref().unwrap_or("without a version");
-            Ok(format!("`{}` {version}: {hash}", source.group))
-        }
+        Response::Loaded { .. } => Ok(restored(source, hash)),
         _ => Err(internal("a load was answered with something else")),
     }
+}
+
+fn restored(source: &Source, hash: SourceHash) -> String {
+    let version = source.version.as_deref().unwrap_or("without a version");
+    format!("`{}` {version}: {hash}", source.group)
 }
 
 /// Has the leader remember history and withdrawals of a group.
@@ -329,4 +352,67 @@ fn not_stored(error: &StoreError) -> RequestError {
 fn not_held(source: &Source, hash: SourceHash, why: &str) -> RequestError {
     let message = format!("package {} of `{}`: {why}", hash.short(), source.group);
     refused(message, Some("`director cluster members` shows who is up"))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::registry::{Outcome, Recorded, SourceState};
+    use protocol::{ConventionId, Stamp};
+
+    use super::*;
+
+    #[test]
+    fn a_restore_that_another_node_has_begun_goes_on_here() {
+        let (mine, other) = (NodeId(1), NodeId(2));
+        let hash = |n: u8| SourceHash([n; 32]);
+        let source = || Source {
+            group: "foo".to_owned(),
+            version: None,
+            bytes: 1,
+            definition: protocol::GroupDefinition::default(),
+            order: 1,
+            loaded: Stamp(1),
+            by: "ann".to_owned(),
+            state: SourceState::Loaded,
+        };
+        let mut state = State::default();
+        for n in [1, 2] {
+            state.sources.insert(hash(n), source());
+        }
+        state.groups.entry("foo".to_owned()).or_default().active = Some(hash(2));
+        let head = Head {
+            convention: ConventionId([1; 16]),
+            index: 5,
+            stamp: Stamp(9),
+            release: String::new(),
+            state,
+            packages: Vec::new(),
+            authority: None,
+        };
+        let mut here = State::default();
+        let first = |n: u8| first_request(&head, hash(n));
+        assert_eq!(
+            request_for(&here, &head, hash(1), mine),
+            Some(first(1).of(mine))
+        );
+        // The other node has loaded the first and died.
+        here.sources.insert(hash(1), source());
+        here.groups.entry("foo".to_owned()).or_default().active = Some(hash(1));
+        let recorded = Recorded {
+            stamp: Stamp(10),
+            outcome: Outcome::Done,
+            told: Vec::new(),
+        };
+        here.requests.insert(first(1).of(other), recorded);
+        assert_eq!(taken(&here, &head), None, "it is of this very restore");
+        assert_eq!(request_for(&here, &head, hash(1), mine), None);
+        let own = request_for(&here, &head, hash(1), other);
+        assert_eq!(own, Some(first(1).of(other)), "answered as the first time");
+        let next = request_for(&here, &head, hash(2), mine);
+        assert_eq!(next, Some(first(2).of(mine)));
+        // Unloaded since, it is loaded anew.
+        here.sources.clear();
+        let anew = request_for(&here, &head, hash(1), mine);
+        assert_eq!(anew, Some(first(1).step(0).of(mine)));
+    }
 }

@@ -12,7 +12,7 @@ use protocol::registry::{Change, Command, MemberCommand, Outcome};
 use protocol::{NodeId, RequestId};
 
 use crate::agent::node::{Node, stamp};
-use crate::agent::requests::{internal, not_done, refused};
+use crate::agent::requests::{hint_of_refusal, internal, not_done, refused};
 use crate::cluster::directories;
 
 mod archive;
@@ -299,10 +299,11 @@ async fn step(
         stamp: stamp(),
     };
     match Replica::propose(&*node.replica, command).await {
-        Ok((_, Outcome::Refused(refusal))) => Err(refused(
-            refusal.to_string(),
-            Some("`director cluster members` shows the members as they are now"),
-        )),
+        Ok((_, Outcome::Refused(refusal))) => {
+            let hint = hint_of_refusal(&refusal)
+                .unwrap_or("`director cluster members` shows the members as they are now");
+            Err(refused(refusal.to_string(), Some(hint)))
+        }
         Ok((_, outcome)) => Ok(outcome),
         Err(failure) => Err(not_done(failure.into())),
     }

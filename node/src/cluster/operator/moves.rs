@@ -27,7 +27,7 @@ pub(super) async fn leave(node: &Arc<Node>, by: String) -> Answered {
             Some("`director shutdown`, then move `state/` away, forgets the convention"),
         ));
     }
-    let id = RequestId(rand::random());
+    let id = RequestId(rand::random()).of(node.id);
     retire(node, id, node.id, &by).await?;
     let remove = MemberCommand::Remove {
         node: node.id,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use protocol::control::{ClusterRequest, ClusterResponse, RequestError};
+use protocol::control::{
+    ClusterRequest, ClusterResponse, DrawnToken, ErrorCode, Request, RequestError, Response,
+};
+use protocol::peer::PeerResponse;
 use protocol::registry::{KeyDigest, MemberState};
 use protocol::view::Wish;
 use protocol::wire::{About, RefusalCode};
@@ -14,7 +17,7 @@ use transport::{Alpn, Credentials, CredentialsCell, Endpoint, Settings};
 
 use super::host::Host;
 use crate::agent::node::stamp;
-use crate::cluster::operator;
+use crate::cluster::{operator, orders};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -277,4 +280,64 @@ async fn an_older_protocol_is_refused_and_is_in_the_audit() {
     assert_eq!(refusal.code, RefusalCode::VersionTooOld);
     ours.until_audit("protocol refused: 127.0.0.1").await;
     ours.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_gives_out_no_token_beyond_the_limits_whoever_asks() {
+    let founder = Host::found("a").await;
+    let invite = async |uses, ttl_s| {
+        // As from another member, which has not looked at what it was asked.
+        let drawn = DrawnToken {
+            id: "00ff".to_owned(),
+            secret: KeyDigest([1; 32]),
+        };
+        let request = Request::Cluster(ClusterRequest::Invite {
+            uses,
+            ttl_s,
+            by: "ann".to_owned(),
+            drawn: Some(drawn),
+        });
+        let id = RequestId(rand::random());
+        let json = serde_json::to_vec(&request).unwrap();
+        let answer = orders::answer(&founder.node, NodeId(7), id, &json, None).await;
+        let PeerResponse::Control { response } = answer.unwrap() else {
+            panic!("another kind of answer");
+        };
+        serde_json::from_slice::<Response>(&response).unwrap()
+    };
+    for (uses, ttl_s) in [(100_001, 60), (0, 60), (1, 0), (1, 366 * 24 * 3_600)] {
+        let response = invite(uses, ttl_s).await;
+        let Response::Failed(error) = response else {
+            panic!("{response:?}");
+        };
+        assert_eq!(error.code, ErrorCode::Refused);
+        assert!(error.message.contains("a token"), "{}", error.message);
+    }
+    let none = founder
+        .node
+        .replica
+        .read(|state| state.roll.tokens.is_empty());
+    assert!(none);
+    assert!(matches!(invite(1, 60).await, Response::Cluster(_)));
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_counts_for_the_member_that_gave_it_whatever_its_id_says() {
+    let founder = Host::found("a").await;
+    let wanted = Request::Cluster(ClusterRequest::Voters {
+        wanted: 5,
+        by: "ann".to_owned(),
+    });
+    let json = serde_json::to_vec(&wanted).unwrap();
+    let of_another = RequestId([3; 16]).of(NodeId(8));
+    let answer = orders::answer(&founder.node, NodeId(7), of_another, &json, None);
+    answer.await.unwrap();
+    let ids: Vec<_> = founder
+        .node
+        .replica
+        .read(|state| state.requests.keys().copied().collect());
+    assert!(ids.contains(&of_another.of(NodeId(7))), "{ids:?}");
+    assert!(!ids.contains(&of_another), "{ids:?}");
+    founder.stop().await;
 }
