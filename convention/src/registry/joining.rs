@@ -4,6 +4,7 @@
 //! member: its admission is renewed and uses nothing up.
 //! Not here: secrets and certificates (`transport`); only a token's hash is in the registry.
 
+use protocol::limits::{TOKEN_TTL_MAX_MS, TOKEN_USES_MAX};
 use protocol::registry::{
     Admission, Approval, KeyDigest, Member, MemberCommand, MemberState, Outcome, Refusal, Token,
 };
@@ -161,6 +162,16 @@ impl Registry {
         if tokens.contains_key(id) {
             return Outcome::Stale;
         }
+        // Whoever proposes it: the node that was asked may have another release, or no manners.
+        let ttl_ms = expires.0.saturating_sub(stamp.0);
+        if !(1..=TOKEN_USES_MAX).contains(uses) || !(1..=TOKEN_TTL_MAX_MS).contains(&ttl_ms) {
+            return Outcome::Refused(Refusal::TokenTooGood {
+                uses: *uses,
+                ttl_ms,
+                uses_max: TOKEN_USES_MAX,
+                ttl_max_ms: TOKEN_TTL_MAX_MS,
+            });
+        }
         tokens.retain(|_, token| token.expires.0.saturating_add(EXPIRED_KEPT_MS) > stamp.0);
         let token = Token {
             secret: *secret,
@@ -203,5 +214,38 @@ impl Registry {
             detail,
         };
         self.audit(stamp, &event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_is_good_for_more_than_a_token_may_be_whoever_proposes_it() {
+        let mut registry = Registry::new();
+        let mut issue = |id: &str, uses, ttl_ms| {
+            registry.invite(&MemberCommand::Issue {
+                id: id.to_owned(),
+                secret: KeyDigest::default(),
+                uses,
+                expires: Stamp(5 + ttl_ms),
+                by: "ann".to_owned(),
+                stamp: Stamp(5),
+            })
+        };
+        for (uses, ttl_ms) in [
+            (0, 1_000),
+            (TOKEN_USES_MAX + 1, 1_000),
+            (1, 0),
+            (1, TOKEN_TTL_MAX_MS + 1),
+        ] {
+            let outcome = issue("a", uses, ttl_ms);
+            let told = matches!(outcome, Outcome::Refused(Refusal::TokenTooGood { .. }));
+            assert!(told, "{uses} uses, {ttl_ms} ms: {outcome:?}");
+        }
+        let most = issue("a", TOKEN_USES_MAX, TOKEN_TTL_MAX_MS);
+        assert_eq!(most, Outcome::Done);
+        assert_eq!(registry.state.roll.tokens.len(), 1);
     }
 }

@@ -296,7 +296,7 @@ pub(crate) fn entry(number: u64) -> Command {
         id: format!("{number:020}"),
         secret: KeyDigest::default(),
         uses: 1,
-        expires: Stamp(u64::MAX),
+        expires: Stamp(number + 1_000),
         by: "a test".to_owned(),
         stamp: Stamp(number),
     })

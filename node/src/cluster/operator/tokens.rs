@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::control::{
     ClusterRequest, ClusterResponse, DrawnToken, Request, RequestError, Response, WaitingJoiner,
 };
+use protocol::limits::{TOKEN_TTL_MAX_MS, TOKEN_USES_MAX};
 use protocol::registry::{KeyDigest, MemberCommand, State};
 use protocol::{RequestId, Stamp};
 
@@ -15,26 +16,10 @@ use crate::agent::requests::{internal, refused};
 use crate::cluster::orders;
 use transport::token::JoinToken;
 
-/// Longest life of a token: one in a drawer is one too many.
-const TTL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Most uses of one token: a fleet of the size planned for.
-const USES_MAX: u32 = 100_000;
-
 /// Gives a token out, as the node that was asked: it draws the secret, which is in the answer and
 /// nowhere else, and has the leader give out the hash, however often it has to ask.
 pub(super) async fn invite(node: &Arc<Node>, uses: u32, ttl_s: u64, by: String) -> Answered {
-    if uses == 0 || uses > USES_MAX {
-        let message = format!("a token may be used 1 to {USES_MAX} times, not {uses}");
-        return Err(refused(message, Some("give another `--uses`")));
-    }
-    if ttl_s == 0 || ttl_s > TTL_MAX.as_secs() {
-        let message = format!(
-            "a token is good for 1 to {} seconds, not {ttl_s}",
-            TTL_MAX.as_secs()
-        );
-        return Err(refused(message, Some("give another `--ttl`")));
-    }
+    within_limits(uses, ttl_s)?;
     let authority = node.membership.identity().authority_key();
     let Some(authority) = authority else {
         return Err(refused(
@@ -65,6 +50,22 @@ pub(super) async fn invite(node: &Arc<Node>, uses: u32, ttl_s: u64, by: String) 
     }
 }
 
+/// Refuses more than a token may be; asked again where it is given out, and in the registry.
+fn within_limits(uses: u32, ttl_s: u64) -> Result<(), RequestError> {
+    if !(1..=TOKEN_USES_MAX).contains(&uses) {
+        let message = format!("a token may be used 1 to {TOKEN_USES_MAX} times, not {uses}");
+        return Err(refused(message, Some("give another `--uses`")));
+    }
+    if !(1..=TOKEN_TTL_MAX_MS / 1_000).contains(&ttl_s) {
+        let message = format!(
+            "a token is good for 1 to {} seconds, not {ttl_s}",
+            TOKEN_TTL_MAX_MS / 1_000
+        );
+        return Err(refused(message, Some("give another `--ttl`")));
+    }
+    Ok(())
+}
+
 /// Gives a token out, as the leader, of which only the node that was asked knows the secret.
 pub(super) async fn issue(
     node: &Node,
@@ -73,6 +74,7 @@ pub(super) async fn issue(
     (uses, ttl_s): (u32, u64),
     by: String,
 ) -> Answered {
+    within_limits(uses, ttl_s)?;
     let (now, id) = (stamp(), drawn.id.clone());
     let expires = Stamp(now.0.saturating_add(ttl_s.saturating_mul(1_000)));
     let issue = MemberCommand::Issue {
