@@ -86,6 +86,10 @@ pub enum PeerRequest {
     },
     /// To the leader: warnings of the sender's actors, for the leader's log.
     Warnings {
+        /// Run of the sender.
+        run: Incarnation,
+        /// Number of these in that run: the same ones have the same, and are written once.
+        number: u64,
         /// A JSON object each.
         records: Vec<Vec<u8>>,
         /// How many more were dropped since the last ones.

@@ -131,8 +131,18 @@ pub(crate) async fn answer(
             }
             steps::execute(node, from, term, step).await
         }
-        PeerRequest::Warnings { records, dropped } => {
-            warnings::answer(node, from, &records, dropped).await
+        PeerRequest::Warnings {
+            run,
+            number,
+            records,
+            dropped,
+        } => {
+            let batch = warnings::Batch {
+                number,
+                records,
+                dropped,
+            };
+            warnings::answer(node, from, run, &batch).await
         }
         PeerRequest::Create(creation) => creation::answer(node, from, creation).await,
         PeerRequest::Source { hash, proof } => Ok(node.answer_source(from, hash, proof)),

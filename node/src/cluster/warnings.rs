@@ -10,15 +10,15 @@
 //! # Format
 //! On the sockets: length (4 bytes, little endian) and a record as a JSON object.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use protocol::NodeId;
 use protocol::limits::{WARNING_BYTES_MAX, WARNINGS_BATCH_BYTES, WARNINGS_WAITING_BYTES_MAX};
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::wire::{Refusal, RefusalCode};
+use protocol::{Incarnation, NodeId};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -39,6 +39,9 @@ pub(crate) struct Warnings {
     more: Notify,
     // Held while records are written: one writer, and a limit on each.
     writing: tokio::sync::Mutex<Option<UnixStream>>,
+    /// The last ones of each member that were written here. Held while those of one are: they come
+    /// again where their answer was lost.
+    written: tokio::sync::Mutex<BTreeMap<NodeId, (Incarnation, u64)>>,
 }
 
 /// Records that the leader has not got yet.
@@ -47,6 +50,19 @@ struct Waiting {
     records: VecDeque<Vec<u8>>,
     bytes: usize,
     dropped: u64,
+    /// How many of each were sent last, whether they have arrived or not.
+    offered: Option<(usize, u64)>,
+    /// How often records were sent and have arrived.
+    number: u64,
+}
+
+/// Records that go to the leader together: all of them again, and no others, until they are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub(super) number: u64,
+    pub(super) records: Vec<Vec<u8>>,
+    /// How many were dropped since the last ones.
+    pub(super) dropped: u64,
 }
 
 /// An event of a node's own program.
@@ -70,6 +86,7 @@ impl Warnings {
             waiting: Mutex::default(),
             more: Notify::new(),
             writing: tokio::sync::Mutex::default(),
+            written: tokio::sync::Mutex::default(),
         }
     }
 
@@ -91,27 +108,68 @@ impl Warnings {
         self.more.notify_one();
     }
 
-    /// The next records for the leader and the number of those dropped; they stay until `sent`.
-    fn next(&self) -> Option<(Vec<Vec<u8>>, u64)> {
-        let waiting = self.waiting();
+    /// The next records for the leader; they stay, and are the next, until `sent`.
+    fn next(&self) -> Option<Batch> {
+        let mut waiting = self.waiting();
         let mut bytes = 0;
         let fits = |record: &&Vec<u8>| {
             bytes += record.len();
             bytes <= WARNINGS_BATCH_BYTES.max(record.len())
         };
-        let records: Vec<_> = waiting.records.iter().take_while(fits).cloned().collect();
-        (!records.is_empty() || waiting.dropped > 0).then_some((records, waiting.dropped))
+        let (count, dropped) = waiting.offered.unwrap_or_else(|| {
+            let count = waiting.records.iter().take_while(fits).count();
+            (count, waiting.dropped)
+        });
+        if (count, dropped) == (0, 0) {
+            return None;
+        }
+        waiting.offered = Some((count, dropped));
+        Some(Batch {
+            number: waiting.number,
+            records: waiting.records.iter().take(count).cloned().collect(),
+            dropped,
+        })
     }
 
-    fn sent(&self, records: usize, dropped: u64) {
+    /// What `next` gave last is where it belongs.
+    fn sent(&self) {
         let mut waiting = self.waiting();
-        let gone: usize = waiting.records.drain(..records).map(|r| r.len()).sum();
+        let (count, dropped) = waiting.offered.take().unwrap_or_default();
+        let gone: usize = waiting.records.drain(..count).map(|r| r.len()).sum();
         waiting.bytes -= gone;
         waiting.dropped -= dropped;
+        waiting.number += 1;
     }
 
     fn clear(&self) {
-        *self.waiting() = Waiting::default();
+        let mut waiting = self.waiting();
+        *waiting = Waiting {
+            number: waiting.number + 1,
+            ..Waiting::default()
+        };
+    }
+
+    /// Writes a member's records once, however often they come; `false`: they could not be.
+    async fn write(&self, from: NodeId, name: &str, run: Incarnation, batch: &Batch) -> bool {
+        let mut written = self.written.lock().await;
+        if written.get(&from) == Some(&(run, batch.number)) {
+            return true;
+        }
+        let of_node = |record: &Value| record.get(OF_NODE) == Some(&Value::Bool(true));
+        let records = readable(name, &batch.records, batch.dropped);
+        let (nodes, actors): (Vec<_>, Vec<_>) = records.into_iter().partition(of_node);
+        let taken = match &self.log {
+            Some(path) => actors.is_empty() || self.log(path, &actors).await,
+            None => {
+                actors.iter().for_each(note);
+                true
+            }
+        };
+        if taken {
+            nodes.iter().for_each(note);
+            written.insert(from, (run, batch.number));
+        }
+        taken
     }
 
     /// Has the log process write these records; `false` if it does not take them in time.
@@ -236,25 +294,29 @@ pub(crate) async fn send(node: Arc<Node>) {
     let sending = async {
         loop {
             node.for_leader.more.notified().await;
-            while let Some((records, dropped)) = node.for_leader.next() {
-                send_batch(&node, records, dropped).await;
+            while let Some(batch) = node.for_leader.next() {
+                send_batch(&node, batch).await;
             }
         }
     };
     let _stopped = node.shutdown.run_until_cancelled(sending).await;
 }
 
-async fn send_batch(node: &Node, records: Vec<Vec<u8>>, dropped: u64) {
-    let count = records.len();
-    let request = PeerRequest::Warnings { records, dropped };
+async fn send_batch(node: &Node, batch: Batch) {
+    let request = PeerRequest::Warnings {
+        run: node.incarnation,
+        number: batch.number,
+        records: batch.records,
+        dropped: batch.dropped,
+    };
     let peers = &node.membership.peers;
     match peers.ask_leader(&request, SEND_LIMIT).await {
-        Ok(_) => node.for_leader.sent(count, dropped),
+        Ok(_) => node.for_leader.sent(),
         // They are in its own log already.
         Err(PeerFault::Leads) => node.for_leader.clear(),
         Err(PeerFault::Refused(refusal)) if refusal.code == RefusalCode::BadRequest => {
             tracing::warn!(%refusal, "the leader does not take this node's warnings");
-            node.for_leader.sent(count, dropped);
+            node.for_leader.sent();
         }
         Err(fault) => {
             tracing::debug!(%fault, "the leader has not got this node's warnings yet");
@@ -263,29 +325,18 @@ async fn send_batch(node: &Node, records: Vec<Vec<u8>>, dropped: u64) {
     }
 }
 
-/// Writes the warnings of the member `from` into this leader's log.
+/// Writes the warnings of the member `from` into this leader's log, unless it has them.
 pub(super) async fn answer(
     node: &Node,
     from: NodeId,
-    records: &[Vec<u8>],
-    dropped: u64,
+    run: Incarnation,
+    batch: &Batch,
 ) -> Result<PeerResponse, Refusal> {
     must_lead(node)?;
     let members = &node.membership.registry;
     let name = members.read(|state| state.members.get(&from).map(|it| it.name.clone()));
     let name = name.unwrap_or_else(|| from.to_string());
-    let of_node = |record: &Value| record.get(OF_NODE) == Some(&Value::Bool(true));
-    let records = readable(&name, records, dropped);
-    let (nodes, actors): (Vec<_>, Vec<_>) = records.into_iter().partition(of_node);
-    let taken = match &node.for_leader.log {
-        Some(path) => actors.is_empty() || node.for_leader.log(path, &actors).await,
-        None => {
-            actors.iter().for_each(note);
-            true
-        }
-    };
-    if taken {
-        nodes.iter().for_each(note);
+    if node.for_leader.write(from, &name, run, batch).await {
         return Ok(PeerResponse::Done);
     }
     let text = format!(
@@ -379,11 +430,12 @@ mod tests {
             warnings.keep(record.clone());
         }
         let mut taken = 0;
-        while let Some((records, dropped)) = warnings.next() {
-            assert_eq!(dropped, if taken == 0 { 3 } else { 0 });
-            assert!(records.iter().map(Vec::len).sum::<usize>() <= WARNINGS_BATCH_BYTES);
-            taken += records.len();
-            warnings.sent(records.len(), dropped);
+        while let Some(batch) = warnings.next() {
+            assert_eq!(batch.dropped, if taken == 0 { 3 } else { 0 });
+            let bytes = batch.records.iter().map(Vec::len).sum::<usize>();
+            assert!(bytes <= WARNINGS_BATCH_BYTES);
+            taken += batch.records.len();
+            warnings.sent();
         }
         assert_eq!(taken, fit);
         for text in [r#"{"n_dropped": 40}"#, "{}"] {
@@ -391,10 +443,77 @@ mod tests {
             told.splice(..text.len(), text.bytes());
             warnings.keep(told);
         }
-        assert_eq!(warnings.next(), Some((Vec::new(), 41)));
-        warnings.sent(0, 41);
+        let told = |warnings: &Warnings| {
+            let batch = warnings.next().unwrap();
+            (batch.records, batch.dropped)
+        };
+        assert_eq!(told(&warnings), (Vec::new(), 41));
+        warnings.sent();
         warnings.keep(b"{}".to_vec());
-        assert_eq!(warnings.next(), Some((vec![b"{}".to_vec()], 0)));
+        assert_eq!(told(&warnings), (vec![b"{}".to_vec()], 0));
+    }
+
+    #[test]
+    fn what_may_have_arrived_is_sent_again_as_it_was() {
+        let warnings = Warnings::new(None);
+        warnings.keep(b"{}".to_vec());
+        warnings.count_lost(2);
+        let first = warnings.next().unwrap();
+        warnings.keep(b"later".to_vec());
+        warnings.count_lost(1);
+        assert_eq!(warnings.next().unwrap(), first);
+        warnings.sent();
+        let second = warnings.next().unwrap();
+        let later = Batch {
+            number: first.number + 1,
+            records: vec![b"later".to_vec()],
+            dropped: 1,
+        };
+        assert_eq!(second, later);
+        // What was for a leader that this node has become goes with its number.
+        warnings.clear();
+        warnings.keep(b"anew".to_vec());
+        assert_eq!(warnings.next().unwrap().number, second.number + 1);
+    }
+
+    #[tokio::test]
+    async fn a_batch_whose_answer_was_lost_is_written_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let log = UnixListener::bind(&path).unwrap();
+        let leader = Warnings::new(Some(path));
+        let batch = |number: u64, text: &str| Batch {
+            number,
+            records: vec![format!(r#"{{"msg":"{text}"}}"#).into_bytes()],
+            dropped: 0,
+        };
+        let (run, anew) = (Incarnation(7), Incarnation(8));
+        let given = [
+            (2, run, batch(0, "one")),
+            (2, run, batch(0, "one")),
+            (3, run, batch(0, "of another")),
+            (2, run, batch(1, "two")),
+            (2, anew, batch(1, "started anew")),
+        ];
+        let giving = async {
+            for (from, run, batch) in &given {
+                assert!(leader.write(NodeId(*from), "a", *run, batch).await);
+            }
+            drop(leader);
+        };
+        let taking = async {
+            let (mut stream, _) = log.accept().await.unwrap();
+            let mut texts = Vec::new();
+            while let Ok(length) = stream.read_u32_le().await {
+                let mut record = vec![0; length as usize];
+                stream.read_exact(&mut record).await.unwrap();
+                let record: Value = serde_json::from_slice(&record).unwrap();
+                texts.push(record["msg"].as_str().unwrap().to_owned());
+            }
+            texts
+        };
+        let ((), texts) = tokio::join!(giving, taking);
+        assert_eq!(texts, ["one", "of another", "two", "started anew"]);
     }
 
     #[test]
