@@ -31,6 +31,9 @@ pub(crate) use called_back::first_of;
 mod anew;
 mod claims;
 
+mod hints;
+use hints::Hints;
+
 mod proving;
 
 /// The other members of the convention; clones are the same.
@@ -48,7 +51,7 @@ struct Inner {
     endpoint: Endpoint,
     registry: Arc<RegistryHandle>,
     // Where to ask while the registry knows nobody: `convleader.cfg`, what a join told.
-    hints: Mutex<Vec<String>>,
+    hints: Mutex<Hints>,
     // Held for a look-up or an insertion only.
     live: Mutex<HashMap<(NodeId, Alpn), Connection>>,
     came: watch::Sender<u64>,
@@ -105,7 +108,7 @@ impl Peers {
             address,
             endpoint,
             registry,
-            hints: Mutex::new(hints),
+            hints: Mutex::new(Hints::new(hints)),
             live: Mutex::default(),
             came: watch::Sender::new(0),
             silent: Mutex::default(),
@@ -286,11 +289,11 @@ impl Peers {
             let peers = self.clone();
             asking.spawn(async move {
                 let answer = peers.ask(node, &PeerRequest::Leader, LOOK_AROUND).await;
-                let named = peers.named(answer.ok()?)?;
+                let named = peers.named(node, answer.ok()?)?;
                 peers.proven(named).await
             });
         }
-        for hint in lock(&self.0.hints).clone() {
+        for hint in self.hints() {
             let peers = self.clone();
             asking.spawn(async move {
                 let named = peers.ask_stranger(&hint).await?;
@@ -332,37 +335,42 @@ impl Peers {
             let answer = self
                 .ask_on(&connection, &PeerRequest::Leader, LOOK_AROUND)
                 .await;
-            if let Some(leader) = answer.ok().and_then(|answer| self.named(answer)) {
+            let Some(teller) = connection.peer().map(|peer| peer.node) else {
+                continue;
+            };
+            if let Some(leader) = answer.ok().and_then(|answer| self.named(teller, answer)) {
                 return Some(leader);
             }
         }
         None
     }
 
-    fn named(&self, answer: PeerResponse) -> Option<(NodeId, String)> {
+    fn named(&self, teller: NodeId, answer: PeerResponse) -> Option<(NodeId, String)> {
         let PeerResponse::Leader { leader, voters } = answer else {
             return None;
         };
-        let addresses = voters.into_iter().map(|(_, address)| address);
-        self.hint(addresses);
+        let mut hints = lock(&self.0.hints);
+        for (_, address) in voters.into_iter().take(VOTERS_TOLD) {
+            if address != self.0.address {
+                hints.tell(teller, address);
+            }
+        }
         leader
     }
 
-    /// Remembers further addresses to ask at.
+    /// Remembers further addresses to ask at, as by whom this node has joined.
     pub(super) fn hint(&self, addresses: impl IntoIterator<Item = String>) {
         let mut hints = lock(&self.0.hints);
-        for address in addresses {
-            if !address.is_empty() && address != self.0.address && !hints.contains(&address) {
-                hints.push(address);
+        for address in addresses.into_iter().take(VOTERS_TOLD) {
+            if address != self.0.address {
+                hints.keep(address);
             }
         }
-        let surplus = hints.len().saturating_sub(HINTS_MAX);
-        hints.drain(..surplus);
     }
 
     /// The addresses to ask at while nobody is known.
     pub(super) fn hints(&self) -> Vec<String> {
-        lock(&self.0.hints).clone()
+        lock(&self.0.hints).all()
     }
 
     /// Dials a member at this address.
@@ -584,5 +592,5 @@ const RESOLVE: Duration = Duration::from_secs(3);
 /// Members asked at once for the leader.
 const ASKED_MAX: usize = 16;
 
-/// Addresses remembered besides the registry's.
-const HINTS_MAX: usize = 16;
+/// Addresses told by whoever is asked who leads.
+pub(super) const VOTERS_TOLD: usize = 16;

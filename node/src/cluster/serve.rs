@@ -16,7 +16,7 @@ use transport::Connection;
 use transport::identity::PeerIdentity;
 use transport::streams::BiStream;
 
-use super::peers::PeerFault;
+use super::peers::{PeerFault, VOTERS_TOLD};
 use super::{
     admission, creation, endpoint, lanes, orders, sessions, steps, voters, vouching, warnings,
     whole,
@@ -99,6 +99,8 @@ pub(crate) async fn answer(
             address,
             link,
         } => {
+            // Who asks for a call back asks the leader, which knows where each member is.
+            leads_this_node(node, from)?;
             if link == LinkKind::Lane {
                 // Only a dial that is followed by a greeting makes a lane.
                 lanes::want(node, whom);
@@ -343,9 +345,6 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a member may take to say that it dials.
 const DIAL_LIMIT: Duration = Duration::from_secs(3);
-
-/// Voters told to who looks for the leader.
-const VOTERS_TOLD: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use protocol::wire::{Refusal, RefusalCode};
 
+use super::hints::Hints;
 use super::{Peers, lock};
 
 impl Peers {
     /// Forgets the members of the convention before, what they have proven and what they said, and
     /// closes their connections; `hints` is where the new one is asked.
     pub(in crate::cluster) fn begin_anew(&self, hints: Vec<String>) {
-        *lock(&self.0.hints) = hints;
+        *lock(&self.0.hints) = Hints::new(hints);
         *lock(&self.0.given_up) = None;
         self.forget_all_told();
         *lock(&self.0.silent) = BTreeSet::new();

@@ -1,12 +1,14 @@
 //! What a member that has turned against the others can do, and what it cannot.
 
 use std::fs;
+use std::time::Duration;
 
-use protocol::peer::{PeerRequest, PeerResponse, SessionOpen, Step};
+use protocol::peer::{LinkKind, PeerRequest, PeerResponse, SessionOpen, Step};
 use protocol::registry::{FEATURE_LEVEL, State};
 use protocol::view::Wish;
 use protocol::wire::{Refusal, RefusalCode};
 use protocol::{ConventionId, Incarnation, NodeId, encode};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use transport::identity::{Authority, NodeKey};
 use transport::{Alpn, Credentials};
@@ -86,7 +88,7 @@ async fn steps_are_taken_from_the_leader_alone() {
     // The leader's own are taken as before.
     let fleet = founder.node.mutual.fleet.get().unwrap();
     let applied = Step::Applied { index: 1 };
-    let done = tokio::time::timeout(LONG, fleet.step(follower.node.id, applied)).await;
+    let done = timeout(LONG, fleet.step(follower.node.id, applied)).await;
     assert!(done.unwrap().is_ok());
     for host in [follower, founder] {
         host.stop().await;
@@ -292,9 +294,7 @@ async fn a_node_that_the_registry_does_not_know_is_told_who_leads_and_nothing_el
     }
     for alpn in [Alpn::Lane, Alpn::Bulk] {
         let connection = fresh.dial(&follower, alpn).await.unwrap();
-        let closed = tokio::time::timeout(LONG, connection.closed())
-            .await
-            .unwrap();
+        let closed = timeout(LONG, connection.closed()).await.unwrap();
         assert!(format!("{closed:?}").contains("UnknownNode"), "{closed:?}");
     }
     for host in [follower, founder] {
@@ -324,4 +324,36 @@ async fn a_node_of_a_program_joins_nobody_that_does_not_prove_to_be_of_its_user(
         "it is a member of another user's convention"
     );
     joiner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_does_not_lead_has_nobody_dial_anywhere() {
+    let (founder, follower, intruder) = betrayed().await;
+    let victim = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dial = |link| PeerRequest::Dial {
+        node: NodeId(4_242),
+        address: victim.local_addr().unwrap().to_string(),
+        link,
+    };
+    for link in [LinkKind::Control, LinkKind::Bulk, LinkKind::Lane] {
+        let asked = intruder.ask(&follower, &dial(link)).await;
+        assert_eq!(asked, Err(RefusalCode::Busy), "it is not the leader");
+    }
+    victim.set_nonblocking(true).unwrap();
+    let nothing = victim.recv(&mut [0; 2_000]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    // The leader knows where a member is, and tells others.
+    let peers = &founder.node.membership.peers;
+    let control = dial(LinkKind::Control);
+    let asked = peers.ask(follower.node.id, &control, LONG);
+    assert_eq!(asked.await.unwrap(), PeerResponse::Done);
+    let dialled = async {
+        while victim.recv(&mut [0; 2_000]).is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, dialled).await.unwrap();
+    for host in [follower, founder] {
+        host.stop().await;
+    }
 }
