@@ -23,6 +23,7 @@ use transport::{Alpn, Connection, Endpoint};
 
 use super::registry::RegistryHandle;
 use super::removal::Rumours;
+use super::voter_calls::Logless;
 use super::vouching::Vouched;
 
 mod called_back;
@@ -65,6 +66,7 @@ struct Inner {
     told: watch::Sender<Option<(NodeId, String)>>,
     vouched: Vouched,
     rumours: Rumours,
+    logless: Logless,
 }
 
 /// Who dials a member first; others wait for what comes of it.
@@ -118,6 +120,7 @@ impl Peers {
             told: watch::Sender::default(),
             vouched: Vouched::default(),
             rumours: Rumours::default(),
+            logless: Logless::default(),
         };
         (Self(Arc::new(inner)), to_serve)
     }

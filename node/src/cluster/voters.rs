@@ -26,7 +26,7 @@ use super::fleet::ClusterFleet;
 use super::follow;
 use super::steps::failure;
 use super::view::View;
-use super::voter_calls::VoterCalls;
+use super::voter_calls::{NO_VOTER, VoterCalls};
 use super::vouching::is_trusted;
 use crate::agent::node::{Node, stamp};
 
@@ -44,8 +44,7 @@ pub(crate) async fn answer(
 ) -> Result<PeerResponse, Refusal> {
     let consensus = learner(node).or_else(|| node.membership.registry.consensus());
     let Some(consensus) = consensus else {
-        let text = "this node is no voter";
-        return Err(Refusal::new(RefusalCode::NotAllowed, text));
+        return Err(Refusal::new(RefusalCode::NotAllowed, NO_VOTER));
     };
     let sender = |is_trusted| Sender {
         node: peer.node,
@@ -341,6 +340,13 @@ async fn improve(node: &Arc<Node>, fleet: &ClusterFleet) -> Result<(), String> {
         learners: nodes(&standing.learners),
         leader: consensus.identity().raft,
     };
+    node.membership.peers.logless().keep(|member| {
+        let mut sent = electorate
+            .voters
+            .values()
+            .chain(electorate.learners.values());
+        sent.any(|id| *id == member)
+    });
     let (members, settings) = node.replica.read(|state| {
         (
             willing(node, state, &consensus, &electorate),
@@ -403,13 +409,15 @@ fn willing(
         let mut sources = state.sources.keys();
         sources.all(|hash| holdings.judgement(member, *hash).is_some())
     };
+    // As good as dead, until it begins anew under a fresh raft id.
+    let logless = |member: NodeId| node.membership.peers.logless().has(member);
     let reachable = |member: &Member| member.admission.is_willing() && !member.address.is_empty();
     let members = state.members.iter();
     let willing = members.filter(|(id, member)| reachable(member) || **id == node.id);
     willing
         .map(|(id, member)| {
             let willing = Willing {
-                is_up: member.state == MemberState::Up,
+                is_up: member.state == MemberState::Up && !logless(*id),
                 since: member.since,
                 holds_packages: *id == node.id || holds(*id),
                 caught_up: caught_up(*id),

@@ -17,6 +17,7 @@ impl Peers {
         *lock(&self.0.silent) = BTreeSet::new();
         self.0.vouched.clear();
         self.0.rumours.clear();
+        self.0.logless.keep(|_node| false);
         lock(&self.0.live).clear();
         let text = "this node is of another convention now";
         let refusal = Refusal::new(RefusalCode::Stopping, text);

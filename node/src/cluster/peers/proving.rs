@@ -1,4 +1,4 @@
-//! What `vouching` and `removal` need of the peers: whom they met, and what is remembered of them.
+//! What `vouching`, `removal` and `voters` need of the peers: whom they met, and what is remembered of them.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use transport::{Alpn, Connection, Endpoint};
 use super::{Peers, lock};
 use crate::cluster::registry::RegistryHandle;
 use crate::cluster::removal::Rumours;
+use crate::cluster::voter_calls::Logless;
 use crate::cluster::vouching::Vouched;
 
 impl Peers {
@@ -40,6 +41,11 @@ impl Peers {
     /// Who has proven in this run that it may lead.
     pub(in crate::cluster) fn vouched(&self) -> &Vouched {
         &self.0.vouched
+    }
+
+    /// Who is sent a log and has none.
+    pub(in crate::cluster) fn logless(&self) -> &Logless {
+        &self.0.logless
     }
 
     /// What members have said alone.

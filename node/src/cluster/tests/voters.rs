@@ -275,3 +275,40 @@ async fn as_many_vote_as_the_founder_was_told_and_as_an_operator_says_later() {
         host.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_whose_log_was_deleted_begins_anew() {
+    let founder = Host::found("a").await;
+    let want = async |wanted| {
+        let by = "ann".to_owned();
+        order(&founder, ClusterRequest::Voters { wanted, by }).await;
+    };
+    want(1).await;
+    let token = founder.token(2, HOUR_MS).await;
+    let other = Host::join("b", &founder, &token).await;
+    let third = Host::join("c", &founder, &token).await;
+    // The third takes its time, so that the other learns until then.
+    let slow = third.node.mutual.log_changes.lock().await;
+    want(3).await;
+    let learns = |founder: &Host, id| {
+        let consensus = founder.node.replica.consensus().unwrap();
+        let standing = consensus.standing().borrow().clone();
+        let mut learners = standing.learners.iter();
+        let found = learners.find(|(_, voter)| voter.node == id);
+        found.map(|(raft, _)| *raft)
+    };
+    let id = other.node.id;
+    founder.until(|founder| learns(founder, id).is_some()).await;
+    let lost = learns(&founder, id);
+    let folder = other.stop().await;
+    fs::remove_file(folder.path().join("state/raft.redb")).unwrap();
+    let other = Host::start(folder, &[]).await;
+    other.until(Host::is_member).await;
+    drop(slow);
+    until_voters(&founder, 3).await;
+    other.until(|other| raft(other).is_some()).await;
+    assert_ne!(raft(&other), lost, "nobody votes twice under one id");
+    for host in [third, other, founder] {
+        host.stop().await;
+    }
+}
