@@ -8,8 +8,9 @@ use protocol::limits::TRANSFER_CHUNK_BYTES;
 use protocol::wire::{Answer, Refusal, RefusalCode, TransferRequest, TransferResponse};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::pace::{Pace, Window};
 use crate::connection::Connection;
 use crate::streams::{BiStream, StreamFault};
 
@@ -33,6 +34,8 @@ pub struct Wanted {
     pub max_bytes: u64,
     /// How long a provider may send nothing.
     pub stall: Duration,
+    /// How slow it may be.
+    pub pace: Pace,
 }
 
 /// One pull that did not bring the whole package.
@@ -79,6 +82,18 @@ pub enum PullFault {
         at_bytes: u64,
         /// How long nothing came.
         stall: Duration,
+    },
+    /// The provider sends next to nothing; what has come is kept.
+    #[error(
+        "the provider sent less than {} bytes in {} ms, up to byte {at_bytes}",
+        pace.bytes,
+        pace.within.as_millis()
+    )]
+    Slow {
+        /// How far it has come.
+        at_bytes: u64,
+        /// What was to come at least.
+        pace: Pace,
     },
     /// The bytes are not those that were wanted.
     #[error("the bytes have hash `{found}`, `{wanted}` is wanted")]
@@ -181,7 +196,7 @@ impl Getter {
     /// Pulls what is missing from this provider into the sink and checks the whole.
     ///
     /// # Errors
-    /// [`PullFault`]. After `Interrupted`, `Stalled` and `Refused` a pull from another provider
+    /// [`PullFault`]. After `Interrupted`, `Stalled`, `Slow` and `Refused` a pull from another provider
     /// goes on where this one stopped; after `Corrupt` only [`restart`](Self::restart) helps.
     ///
     /// # Cancel safety
@@ -252,10 +267,21 @@ impl Getter {
         sink: &mut S,
         length_bytes: u64,
     ) -> Result<(), PullFault> {
+        let mut window = Window::new(self.wanted.pace);
         loop {
+            let begun = Instant::now();
             let piece = stream.receiver.receive_raw(TRANSFER_CHUNK_BYTES);
-            let piece = self.within_stall(piece).await?;
+            let piece = match timeout(window.left(), self.within_stall(piece)).await {
+                Ok(piece) => piece?,
+                Err(_elapsed) => {
+                    return Err(PullFault::Slow {
+                        at_bytes: self.received_bytes,
+                        pace: self.wanted.pace,
+                    });
+                }
+            };
             let piece = piece.as_ref();
+            window.came(piece.len() as u64, begun.elapsed());
             let left = length_bytes - self.received_bytes;
             if piece.len() as u64 > left {
                 return Err(PullFault::Endless { length_bytes });

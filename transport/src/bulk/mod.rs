@@ -15,6 +15,9 @@
 mod provider;
 pub use provider::{ProvideFault, provide, refuse, wanted};
 
+mod pace;
+pub use pace::Pace;
+
 mod getter;
 pub use getter::{Getter, PullFault, Sink, Wanted};
 

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use protocol::SourceHash;
 use protocol::wire::{Answer, Refusal, RefusalCode, TransferResponse};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
-use transport::bulk::{GetFault, Getter, Providers, PullFault, Sink, Wanted, get, provide, refuse};
+use transport::bulk::{
+    GetFault, Getter, Pace, Providers, PullFault, Sink, Wanted, get, provide, refuse,
+};
 use transport::streams::BiStream;
 use transport::{Alpn, Connection};
 
@@ -63,6 +65,8 @@ enum Conduct {
     Busy,
     /// Announces, then says nothing.
     Mute,
+    /// Sends a piece, and after a while another: less than is wanted, and never nothing for long.
+    Drips,
 }
 
 async fn serve(mut stream: BiStream, package: &[u8], conduct: Conduct) {
@@ -108,6 +112,20 @@ async fn serve(mut stream: BiStream, package: &[u8], conduct: Conduct) {
             let answer = Answer::Done(TransferResponse { length_bytes });
             stream.sender.send(&answer).await.unwrap();
             std::future::pending::<bool>().await
+        }
+        Conduct::Drips => {
+            let (mut end, mut bytes) = tokio::io::duplex(1 << 20);
+            let dripping = async {
+                for drip in held[from..].chunks(1 << 20) {
+                    end.write_all(drip).await?;
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                }
+                std::future::pending::<std::io::Result<()>>().await
+            };
+            tokio::select! {
+                end = provide(stream, &mut bytes, request.offset_bytes, length_bytes) => end.is_ok(),
+                end = dripping => end.is_ok(),
+            }
         }
     };
 }
@@ -190,6 +208,10 @@ fn wanted(package: &[u8]) -> Wanted {
         length_bytes: None,
         max_bytes: 64 << 20,
         stall: Duration::from_secs(5),
+        pace: Pace {
+            bytes: 64 << 10,
+            within: Duration::from_secs(2),
+        },
     }
 }
 
@@ -360,6 +382,28 @@ async fn a_mute_provider_is_left_in_time() {
     let done = run(wanted, package, &[Conduct::Mute, Conduct::Honest]).await;
     done.result.unwrap();
     assert!(done.line.faults[0].0.contains("sent nothing for 200 ms"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_drips_is_left_and_what_has_come_is_kept() {
+    let package = package(40 << 20);
+    let mut wanted = wanted(package);
+    wanted.pace = Pace {
+        bytes: 16 << 20,
+        within: Duration::from_secs(2),
+    };
+    // One that serves may be slow for once.
+    let conducts = [Conduct::Drips, Conduct::Honest, Conduct::Honest];
+    let done = run(wanted, package, &conducts).await;
+    done.result.unwrap();
+    let told = &done.line.faults[0].0;
+    assert!(
+        told.contains("sent less than 16777216 bytes in 2000 ms"),
+        "{told}"
+    );
+    let at_bytes: u64 = told.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(at_bytes > 0, "{told}");
+    assert_eq!((done.sink.restarts, &*done.sink.bytes), (0, package));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

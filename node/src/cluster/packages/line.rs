@@ -1,7 +1,7 @@
 //! Who is asked for a package, in which order, and how long it is tried.
 //!
 //! A holder that is busy is asked again after a moment, and everybody else first. One that
-//! cannot be reached or breaks off gets a few chances; one that sent wrong bytes, and that is
+//! cannot be reached, breaks off or sends next to nothing gets a few chances; one that sent wrong bytes, and that is
 //! proven, none.
 
 use std::collections::BTreeMap;
@@ -181,6 +181,7 @@ impl<D: Dial> Providers for Line<'_, D> {
                 self.dial.forget(&connection);
                 holders.strike(node, 1);
             }
+            PullFault::Slow { .. } => holders.strike(node, 1),
             PullFault::Corrupt { .. } if !proven => holders.strike(node, 1),
             _ => holders.strike(node, STRIKES_MAX),
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use package::Verified;
 use protocol::{NodeId, SourceHash};
+use tempfile::NamedTempFile;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use transport::bulk::GetFault;
@@ -26,6 +27,7 @@ use line::Holders;
 mod partial;
 
 mod pull;
+use pull::FileSink;
 
 mod serve;
 
@@ -45,8 +47,7 @@ pub(crate) struct Packages {
     judged: Mutex<HashMap<SourceHash, Judgement>>,
     /// Files outside of the store that are served as long as their owners keep them.
     lent: Mutex<HashMap<SourceHash, Weak<Arrived>>>,
-    /// Whose partial file a pull is writing.
-    arriving: Mutex<BTreeSet<SourceHash>>,
+    arriving: partial::Arriving,
     served: Semaphore,
 }
 
@@ -109,7 +110,7 @@ impl Packages {
             pulls: Mutex::default(),
             judged: Mutex::default(),
             lent: Mutex::default(),
-            arriving: Mutex::default(),
+            arriving: partial::Arriving::default(),
             served: Semaphore::new(SERVED_AT_ONCE),
         }
     }
@@ -163,7 +164,8 @@ impl Packages {
         let pull = Pull::default();
         pull.lock_holders().add(&[holder]);
         let file = self.store.incoming()?;
-        let bytes = pull::pull(dial, hash, Some(bytes), &pull, file.as_file()).await?;
+        let sink = self.sink(&file)?;
+        let bytes = pull::pull(dial, hash, Some(bytes), &pull, sink).await?;
         Ok(Arrived::checked(file, hash, bytes))
     }
 
@@ -277,13 +279,14 @@ impl Packages {
         let Some(partial) = self.partial(hash)? else {
             // Another pull of the same bytes has not ended yet.
             let file = store.incoming()?;
-            let bytes = pull::pull(dial, hash, bytes, pull, file.as_file()).await?;
+            let sink = self.sink(&file)?;
+            let bytes = pull::pull(dial, hash, bytes, pull, sink).await?;
             let arrived = Arrived::checked(file, hash, bytes);
             tokio::task::spawn_blocking(move || store.keep(arrived)).await??;
             return Ok(());
         };
-        let arrived = match pull::pull(dial, hash, bytes, pull, partial.file()).await {
-            Ok(bytes) => partial.arrived(bytes).await?,
+        match pull::pull(dial, hash, bytes, pull, partial.sink()?).await {
+            Ok(bytes) => partial.keep(bytes).await,
             Err(fault) => {
                 let no_room = matches!(
                     &fault,
@@ -295,13 +298,15 @@ impl Packages {
                 if no_room || partial.is_empty() {
                     partial.remove();
                 }
-                return Err(fault);
+                Err(fault)
             }
-        };
-        // Nobody else writes the file before it has its own name.
-        tokio::task::spawn_blocking(move || store.keep(arrived)).await??;
-        drop(partial);
-        Ok(())
+        }
+    }
+
+    /// Over a file of which nobody else knows.
+    fn sink(&self, file: &NamedTempFile) -> Result<FileSink, StoreError> {
+        let sink = FileSink::over(file.as_file(), None);
+        sink.map_err(|cause| self.store.io(cause))
     }
 
     fn judged(&self) -> std::sync::MutexGuard<'_, HashMap<SourceHash, Judgement>> {

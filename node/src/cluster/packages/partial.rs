@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protocol::SourceHash;
@@ -19,45 +19,61 @@ use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempPath};
 use tokio_util::sync::CancellationToken;
 
+use super::pull::FileSink;
 use super::{HoldFault, Packages};
-use crate::store::{Arrived, StoreError};
+use crate::store::{Arrived, PackageStore, StoreError};
+
+/// The one right to write a partial file, or to give it its own name. Whatever still works on the
+/// file holds it as well: nobody else begins before the last of them has ended, also where whoever
+/// wanted the package has given up waiting.
+#[derive(Debug)]
+pub(super) struct Claim {
+    arriving: Arriving,
+    hash: SourceHash,
+}
+
+/// Whose partial file somebody is writing.
+// Held for a look-up, an insertion or the removal of a file only.
+pub(super) type Arriving = Arc<Mutex<BTreeSet<SourceHash>>>;
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        lock(&self.arriving).remove(&self.hash);
+    }
+}
 
 /// A partial file in the hands of the one pull that writes it.
 #[derive(Debug)]
-pub(super) struct Partial<'a> {
-    packages: &'a Packages,
-    hash: SourceHash,
+pub(super) struct Partial {
+    claim: Arc<Claim>,
+    store: PackageStore,
     file: File,
     path: PathBuf,
 }
 
 impl Packages {
     /// The partial file of a package, begun if there is none; `None` while another pull has it.
-    pub(super) fn partial(&self, hash: SourceHash) -> Result<Option<Partial<'_>>, StoreError> {
-        if !self.arriving().insert(hash) {
+    pub(super) fn partial(&self, hash: SourceHash) -> Result<Option<Partial>, StoreError> {
+        if !lock(&self.arriving).insert(hash) {
             return Ok(None);
         }
+        let arriving = Arc::clone(&self.arriving);
+        let claim = Arc::new(Claim { arriving, hash });
         let path = self.store.partial_path(hash);
         let mut options = OpenOptions::new();
         let opened = options.read(true).write(true).create(true).truncate(false);
-        let opened = opened.mode(0o600);
-        match opened.open(&path) {
-            Ok(file) => Ok(Some(Partial {
-                packages: self,
-                hash,
-                file,
-                path,
-            })),
-            Err(cause) => {
-                self.arriving().remove(&hash);
-                Err(self.store.io(cause))
-            }
-        }
+        let file = opened.mode(0o600).open(&path);
+        Ok(Some(Partial {
+            claim,
+            store: self.store.clone(),
+            file: file.map_err(|cause| self.store.io(cause))?,
+            path,
+        }))
     }
 
     /// Removes what has come of a package that nobody wants any more.
     pub(super) fn drop_partial(&self, hash: SourceHash) {
-        let arriving = self.arriving();
+        let arriving = lock(&self.arriving);
         if !arriving.contains(&hash) {
             let _absent = fs::remove_file(self.store.partial_path(hash));
         }
@@ -88,16 +104,13 @@ impl Packages {
             }
         }
     }
-
-    fn arriving(&self) -> std::sync::MutexGuard<'_, BTreeSet<SourceHash>> {
-        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Partial<'_> {
-    /// The file, at its beginning.
-    pub(super) fn file(&self) -> &File {
-        &self.file
+impl Partial {
+    /// Where a pull puts what comes, behind what the file has.
+    pub(super) fn sink(&self) -> Result<FileSink, StoreError> {
+        let sink = FileSink::over(&self.file, Some(Arc::clone(&self.claim)));
+        sink.map_err(|cause| self.store.io(cause))
     }
 
     /// Whether nothing of it is worth keeping.
@@ -110,15 +123,30 @@ impl Partial<'_> {
         let _absent = fs::remove_file(&self.path);
     }
 
-    /// The package, of which all has come.
+    /// Keeps the package, of which all has come, in the store.
     ///
     /// # Errors
     /// The system's; or that the file has other bytes than were counted, and is gone.
-    pub(super) async fn arrived(&self, bytes: u64) -> Result<Arrived, HoldFault> {
-        let (file, path, hash) = (self.file.try_clone(), self.path.clone(), self.hash);
-        let reading = move || whole(file?, &path, hash, bytes);
-        let arrived = tokio::task::spawn_blocking(reading).await?;
-        Ok(arrived.map_err(|cause| self.packages.store.io(cause))?)
+    ///
+    /// # Cancel safety
+    /// It is kept all the same, and the file is nobody else's before.
+    pub(super) async fn keep(self, bytes: u64) -> Result<(), HoldFault> {
+        let keeping = move || {
+            let Self {
+                claim,
+                store,
+                file,
+                path,
+            } = self;
+            let arrived = whole(file, &path, claim.hash, bytes);
+            let kept = arrived
+                .map_err(|cause| store.io(cause))
+                .and_then(|arrived| store.keep(arrived));
+            drop(claim);
+            kept
+        };
+        tokio::task::spawn_blocking(keeping).await??;
+        Ok(())
     }
 }
 
@@ -142,10 +170,8 @@ fn whole(file: File, path: &Path, wanted: SourceHash, bytes: u64) -> io::Result<
     Ok(Arrived::checked(file, wanted, bytes))
 }
 
-impl Drop for Partial<'_> {
-    fn drop(&mut self) {
-        self.packages.arriving().remove(&self.hash);
-    }
+fn lock(arriving: &Arriving) -> MutexGuard<'_, BTreeSet<SourceHash>> {
+    arriving.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a partial file of a package that the registry does not name is kept: a load that

@@ -255,6 +255,60 @@ fn partial_files_that_nobody_wants_are_removed() {
     assert_eq!([named, other].map(is_there), [true, false]);
 }
 
+/// Keeps the only blocking thread busy until it is dropped.
+fn occupied() -> std::sync::mpsc::Sender<()> {
+    let (ends, busy) = std::sync::mpsc::channel();
+    let _thread = tokio::task::spawn_blocking(move || busy.recv());
+    ends
+}
+
+async fn when_free(packages: &Packages, hash: SourceHash) -> partial::Partial {
+    loop {
+        match packages.partial(hash).unwrap() {
+            Some(partial) => return partial,
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
+#[test]
+fn a_partial_file_is_nobody_elses_while_anything_still_works_on_it() {
+    use tokio::io::AsyncWriteExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = PackageStore::new(folder.path().to_owned(), None);
+    let keys = SourceAuthority::new(Directory::at(folder.path()));
+    let packages = Packages::new(store.clone(), keys);
+    let (hash, bytes) = package(100_000);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        // A pull is given up in the middle of a write.
+        let busy = occupied();
+        let partial = packages.partial(hash).unwrap().unwrap();
+        partial.sink().unwrap().write_all(&bytes).await.unwrap();
+        drop(partial);
+        assert!(packages.partial(hash).unwrap().is_none(), "it is written");
+        drop(busy);
+        let partial = when_free(&packages, hash).await;
+        let about = std::fs::metadata(store.partial_path(hash)).unwrap();
+        assert_eq!(about.len(), bytes.len() as u64);
+        // And one while the file is about to get its own name.
+        let busy = occupied();
+        let keeping = partial.keep(bytes.len() as u64);
+        tokio::select! {
+            biased;
+            _kept = keeping => panic!("no thread was free for it"),
+            () = std::future::ready(()) => {}
+        }
+        assert!(packages.partial(hash).unwrap().is_none(), "it is checked");
+        packages.drop_partial(hash);
+        drop(busy);
+        when_free(&packages, hash).await.remove();
+        assert!(packages.has(hash), "it was there, whole");
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_package_that_nobody_has_says_why_and_leaves_nothing() {
     let convention = authority();
