@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{ActorFailure, Origin, PreparedClass};
 use crate::definition::{GroupDefinition, OnLostLease};
-use crate::id::{ActorId, Incarnation, NodeId, RequestId, RolloutId, SlotId, SourceHash};
+use crate::id::{ActorId, Incarnation, NodeId, RequestId, RolloutId, SlotId, SourceHash, Stamp};
 use crate::registry::{Command, KeyDigest, Outcome};
 use crate::view::{Streamed, Wish};
 use crate::wire::{JoinRequest, JoinResponse, RenewRequest, RenewResponse, Shape};
@@ -221,6 +221,9 @@ pub struct JoinWishes {
     pub address: String,
     /// Whether it is willing to become a voter.
     pub may_vote: bool,
+    /// When it asks, by its clock: a proof that it is of the same user and host counts for a
+    /// minute, and undoes nothing that was done after it.
+    pub asked: Stamp,
 }
 
 /// What a new member is told, as the document of a `JoinResponse`.
@@ -228,7 +231,8 @@ pub struct JoinWishes {
 pub struct JoinedTo {
     /// Members that it may ask who leads, the leader first, and their addresses.
     pub known: Vec<(NodeId, String)>,
-    /// To a joiner of the same user and host: that the convention knows the user's secret too.
+    /// To a joiner of the same user and host: that the convention knows the user's secret too, for
+    /// this very request.
     pub proof: Vec<u8>,
 }
 

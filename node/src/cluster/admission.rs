@@ -157,10 +157,11 @@ pub(super) async fn admit(
     at: &str,
 ) -> Result<JoinResponse, Refusal> {
     let membership = &node.membership;
-    if node.mutual.moving.try_lock().is_err() {
+    // To the end: this node does not leave the convention meanwhile.
+    let Ok(_stays) = node.mutual.moving.try_read() else {
         let text = "this node is about to be of another convention; ask again";
         return Err(Refusal::new(RefusalCode::Busy, text));
-    }
+    };
     let wishes: JoinWishes = decode(JoinWishes::NAME, JoinWishes::VERSION, &request.document)
         .map_err(|error| Refusal::new(RefusalCode::BadRequest, error.to_string()))?;
     let key = Authority::request_key_hash(&request.certificate_request)
@@ -188,7 +189,7 @@ pub(super) async fn admit(
         return Err(refusal);
     }
     membership.admission.table().remove(&KeyDigest(key.0));
-    let response = issue(membership, request, wishes.node, key);
+    let response = issue(membership, request, wishes.node);
     response.inspect_err(|refusal| {
         tracing::error!(
             joiner = wishes.name,
@@ -217,16 +218,21 @@ fn judge(
     let token = request.token_id.as_deref();
     let secret = TokenSecret::from_bytes(&request.secret);
     if token == Some(same_user::TOKEN) {
-        let judged = same_user::judge(&membership.identity(), &request.secret, KeyHash(key.0));
-        judged?;
+        same_user::judge(&membership.identity(), request, wishes.asked, stamp())?;
         // It may have been let go before; whom an operator has removed stays so.
         let let_go = membership.registry.read(|state| {
-            let removal = state.roll.removed.get(&wishes.node);
+            let removal = state.roll.removed.get(&wishes.node)?;
             let is_taken = state.members.values().any(|it| it.admission.key == key);
-            removal.is_some_and(|it| (it.left || it.by == DEREGISTERED) && !is_taken)
+            let takes_back = (removal.left || removal.by == DEREGISTERED) && !is_taken;
+            takes_back.then_some(removal.stamp)
         });
-        if let_go {
-            return Ok(Entry::SameUser);
+        match let_go {
+            // Shown again by whoever has passed it on before.
+            Some(gone) if wishes.asked < gone => {
+                return Err(same_user::stale("was made before this node was let go"));
+            }
+            Some(_) => return Ok(Entry::SameUser),
+            None => {}
         }
         return known(membership, wishes, key).map(|known| known.unwrap_or(Entry::SameUser));
     }
@@ -412,7 +418,6 @@ fn issue(
     membership: &Membership,
     request: &JoinRequest,
     joiner: NodeId,
-    key: KeyHash,
 ) -> Result<JoinResponse, Refusal> {
     let identity = membership.identity();
     let authority = identity.authority().ok_or_else(no_authority)?;
@@ -423,7 +428,7 @@ fn issue(
     let proof = match (request.token_id.as_deref(), identity.user_secret()) {
         (Some(same_user::TOKEN), Some(secret)) => {
             let authority = authority.certificate().key_hash();
-            same_user::conventions(secret, authority, key).to_vec()
+            same_user::conventions(secret, authority, same_user::request_of(request)).to_vec()
         }
         _ => Vec::new(),
     };
@@ -573,6 +578,7 @@ mod tests {
                 name: "x".to_owned(),
                 address: String::new(),
                 may_vote: true,
+                asked: Stamp(0),
             };
             admission.wait(KeyDigest(key), &wishes, "192.0.2.1");
         }

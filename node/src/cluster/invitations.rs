@@ -44,7 +44,7 @@ struct Invitation {
     number: u64,
     address: String,
     capabilities: String,
-    /// It was called just now, and is to be here soon.
+    /// It was called, has not said that it does not come, and is to be here soon.
     comes: bool,
     /// It was here when it was looked at last.
     run: Option<Incarnation>,
@@ -52,6 +52,10 @@ struct Invitation {
     fetched: Option<Incarnation>,
     /// It has said that it does not come.
     refuses: bool,
+    /// It is to come no longer; what is under way with it comes to its end.
+    dismissed: bool,
+    /// Held while it is looked at, and called.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// Why it does not come, as it was logged.
     trouble: Option<String>,
 }
@@ -62,6 +66,8 @@ enum Look {
     Here(Incarnation),
     /// Nobody runs there.
     Nobody,
+    /// It was called and may be on its way.
+    Coming(String),
     /// Not yet.
     Later(String),
     /// Not by an invitation.
@@ -74,7 +80,8 @@ impl Invitations {
         let port = address
             .rsplit_once(':')
             .and_then(|(_, port)| port.parse().ok());
-        let invited = |port: u16| self.table().get(&port).is_some_and(|it| !it.refuses);
+        let counts = |it: &Invitation| !it.refuses && !it.dismissed;
+        let invited = |port: u16| self.table().get(&port).is_some_and(counts);
         port.is_some_and(invited)
     }
 
@@ -93,7 +100,9 @@ impl Invitations {
 
     pub(super) fn insert(&self, port: u16, address: &str, capabilities: &str) -> Option<u64> {
         let mut table = self.table();
-        if let Some(known) = table.get_mut(&port) {
+        let known = table.get_mut(&port);
+        let turn = known.as_ref().map(|it| Arc::clone(&it.turn));
+        if let Some(known) = known.filter(|it| !it.dismissed) {
             capabilities.clone_into(&mut known.capabilities);
             return None;
         }
@@ -107,37 +116,62 @@ impl Invitations {
             run: None,
             fetched: None,
             refuses: false,
+            dismissed: false,
+            turn: turn.unwrap_or_default(),
             trouble: None,
         };
         table.insert(port, invitation);
         Some(number)
     }
 
-    /// Ends an invitation; the run that has come by it.
-    fn remove(&self, port: Option<u16>, run: Option<Incarnation>) -> Option<Incarnation> {
+    /// Ends an invitation, by its port or by the run that came. What is under way with that system
+    /// has ended once the turn that is given can be had.
+    fn dismiss(
+        &self,
+        port: Option<u16>,
+        run: Option<Incarnation>,
+    ) -> Option<(u16, u64, Arc<tokio::sync::Mutex<()>>)> {
+        let mut table = self.table();
         let is_meant =
             |at: u16, it: &Invitation| port == Some(at) || run.is_some() && it.run == run;
-        let mut fetched = None;
-        self.table().retain(|at, it| {
-            let stays = !is_meant(*at, it);
-            if !stays {
-                fetched = it.fetched;
-            }
-            stays
-        });
-        self.looked.send_modify(|looked| *looked += 1);
-        fetched
+        let mut invited = table.iter_mut();
+        let (port, invited) = invited.find(|(at, it)| is_meant(**at, it))?;
+        invited.dismissed = true;
+        Some((*port, invited.number, Arc::clone(&invited.turn)))
     }
 
-    fn update(&self, port: u16, change: impl FnOnce(&mut Invitation)) {
-        if let Some(invitation) = self.table().get_mut(&port) {
+    /// Forgets an invitation: the run that has come by it, and whether one may still come.
+    fn remove(&self, port: u16, number: u64) -> Option<(Option<Incarnation>, bool)> {
+        let mut table = self.table();
+        let known = table.get(&port).filter(|it| it.number == number)?;
+        let known = (known.fetched, known.comes);
+        table.remove(&port);
+        drop(table);
+        self.looked.send_modify(|looked| *looked += 1);
+        Some(known)
+    }
+
+    /// Changes this invitation, unless there is another for the port by now.
+    fn update(&self, port: u16, number: u64, change: impl FnOnce(&mut Invitation)) {
+        let mut table = self.table();
+        if let Some(invitation) = table.get_mut(&port).filter(|it| it.number == number) {
             change(invitation);
         }
     }
 
-    fn stands(&self, port: u16, number: u64) -> bool {
+    fn comes(&self, port: u16, number: u64) -> bool {
         let table = self.table();
-        table.get(&port).is_some_and(|it| it.number == number)
+        table
+            .get(&port)
+            .is_some_and(|it| it.number == number && it.comes)
+    }
+
+    /// The turn at a system that is invited still.
+    fn turn(&self, port: u16, number: u64) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        let table = self.table();
+        let stands = |it: &&Invitation| it.number == number && !it.dismissed;
+        let standing = table.get(&port).filter(stands);
+        standing.map(|it| Arc::clone(&it.turn))
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<u16, Invitation>> {
@@ -213,11 +247,14 @@ pub(crate) async fn dismiss(node: &Arc<Node>, address: &str) -> Result<(), Reque
         Some(_) => None,
         None => invited::port_here(&address).await,
     };
-    let fetched = node.mutual.invitations.remove(port, run);
+    let (fetched, comes) = end(node, port, run).await;
     if port == Some(node.port) || run == Some(node.incarnation) {
         return Ok(());
     }
     let Some((member, run, port)) = member_at(node, &address, port, run).await else {
+        if let Some(port) = port.filter(|_| comes) {
+            let_go_when_here(node, port);
+        }
         return Ok(());
     };
     let by_itself = || {
@@ -230,7 +267,7 @@ pub(crate) async fn dismiss(node: &Arc<Node>, address: &str) -> Result<(), Reque
         return by_itself();
     };
     let convention = node.membership.identity().convention().unwrap_or_default();
-    match call(node, port, Some(run), NodeWish::Go { convention }).await {
+    match call(node, (port, None), Some(run), NodeWish::Go { convention }).await {
         Ok((_, NodeAnswer::Done)) => {}
         Ok((_, NodeAnswer::Refused { reason, hint })) => {
             return Err(refused(format!("`{address}`: {reason}"), Some(&hint)));
@@ -249,6 +286,56 @@ pub(crate) async fn dismiss(node: &Arc<Node>, address: &str) -> Result<(), Reque
     };
     let _in_time = timeout(APPLIED_LIMIT, gone).await;
     Ok(())
+}
+
+/// Ends the invitation of a system, once what is under way with it has ended: the run that has come
+/// by it, and whether one may still come.
+async fn end(
+    node: &Node,
+    port: Option<u16>,
+    run: Option<Incarnation>,
+) -> (Option<Incarnation>, bool) {
+    let invitations = &node.mutual.invitations;
+    let Some((port, number, turn)) = invitations.dismiss(port, run) else {
+        return (None, false);
+    };
+    let _turn = timeout(CALL_LIMIT + APPLIED_LIMIT, turn.lock()).await;
+    invitations.remove(port, number).unwrap_or_default()
+}
+
+/// Lets a system go that was called, has not answered in time and may be on its way, unless it is
+/// invited again.
+pub(super) fn let_go_when_here(node: &Arc<Node>, port: u16) {
+    let (node, tracker) = (Arc::clone(node), node.tasks.clone());
+    tracker.spawn(async move {
+        let until = Instant::now() + STILL_COMES;
+        let letting_go = async {
+            let mut applied = node.replica.applied();
+            let address = format!("127.0.0.1:{port}");
+            loop {
+                applied.borrow_and_update();
+                if node.mutual.invitations.table().contains_key(&port) {
+                    return;
+                }
+                if let Some((_, run, _)) = member_at(&node, &address, Some(port), None).await {
+                    tracing::info!(port, "a system comes that is invited no longer");
+                    let convention = node.membership.identity().convention();
+                    let go = NodeWish::Go {
+                        convention: convention.unwrap_or_default(),
+                    };
+                    match call(&node, (port, None), Some(run), go).await {
+                        Ok((_, NodeAnswer::Done)) => {}
+                        other => tracing::warn!(port, ?other, "it stays"),
+                    }
+                    return;
+                }
+                if !matches!(timeout_at(until, applied.changed()).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        };
+        node.shutdown.run_until_cancelled(letting_go).await;
+    });
 }
 
 async fn remove(node: &Arc<Node>, member: NodeId, why: &str) -> Result<(), RequestError> {
@@ -281,24 +368,30 @@ async fn keep(
     first: watch::Sender<Option<Result<(), RequestError>>>,
 ) {
     let invitations = &node.mutual.invitations;
-    while invitations.stands(port, number) {
-        let look = look(node, port).await;
+    while let Some(turn) = invitations.turn(port, number) {
+        let turn = turn.lock().await;
+        // Ended while another had the turn.
+        if invitations.turn(port, number).is_none() {
+            return;
+        }
+        let look = look(node, port, number).await;
         let mut never = None;
+        let comes = matches!(look, Look::Coming(_));
         let trouble = match look {
             Look::Here(run) => {
-                invitations.update(port, |it| it.run = Some(run));
+                invitations.update(port, number, |it| it.run = Some(run));
                 None
             }
             Look::Nobody => None,
-            Look::Later(reason) => Some(reason),
+            Look::Coming(reason) | Look::Later(reason) => Some(reason),
             Look::Never(error) => {
                 let reason = error.message.clone();
                 never = Some(error);
                 Some(reason)
             }
         };
-        invitations.update(port, |it| {
-            it.comes = false;
+        invitations.update(port, number, |it| {
+            it.comes = comes;
             it.refuses = never.is_some();
             if let Some(reason) = trouble.as_ref().filter(|_| it.trouble != trouble) {
                 tracing::warn!(
@@ -310,10 +403,11 @@ async fn keep(
             it.trouble = trouble;
         });
         invitations.looked.send_modify(|looked| *looked += 1);
+        drop(turn);
         if let Some(error) = never {
             // Whoever has asked just now is told, and has to ask again.
             if first.borrow().is_none() {
-                let _never_came = invitations.remove(Some(port), None);
+                let _never_came = invitations.remove(port, number);
             }
             first.send_replace(Some(Err(error)));
         } else {
@@ -324,7 +418,7 @@ async fn keep(
 }
 
 /// Looks who runs at a port of this host, and asks it to come unless it is here.
-async fn look(node: &Arc<Node>, port: u16) -> Look {
+async fn look(node: &Arc<Node>, port: u16, number: u64) -> Look {
     let wish = {
         let identity = node.membership.identity();
         identity.authority_key().map(|authority| NodeWish::Come {
@@ -332,10 +426,10 @@ async fn look(node: &Arc<Node>, port: u16) -> Look {
             authority: authority.to_string(),
         })
     };
-    let Some(wish) = wish.filter(|_| node.mutual.moving.try_lock().is_ok()) else {
+    let Some(wish) = wish.filter(|_| node.mutual.moving.try_read().is_ok()) else {
         return Look::Later("this system has yet to join its own convention".to_owned());
     };
-    let called = call(node, port, None, wish.clone()).await;
+    let called = call(node, (port, Some(number)), None, wish.clone()).await;
     let own = node.membership.identity().authority_key();
     let meant = |authority: &str| own.is_some_and(|own| own.to_string() == authority);
     if !matches!(&wish, NodeWish::Come { authority, .. } if meant(authority)) {
@@ -353,7 +447,7 @@ async fn look(node: &Arc<Node>, port: u16) -> Look {
             };
             match timeout(APPLIED_LIMIT, come).await {
                 Ok(()) => Look::Here(run),
-                Err(_elapsed) => Look::Later("it is let in, and not here yet".to_owned()),
+                Err(_elapsed) => Look::Coming("it is let in, and not here yet".to_owned()),
             }
         }
         Ok((_, NodeAnswer::Later { reason })) => Look::Later(reason),
@@ -367,6 +461,8 @@ async fn look(node: &Arc<Node>, port: u16) -> Look {
                 let at = format!("port {port} of this host");
                 Look::Never(by_token(&at, "that system has a Director directory"))
             }
+            // It was called, and did not answer in time.
+            _ if node.mutual.invitations.comes(port, number) => Look::Coming(cause.to_string()),
             _ => Look::Later(cause.to_string()),
         },
     }
@@ -376,7 +472,7 @@ async fn look(node: &Arc<Node>, port: u16) -> Look {
 /// convention is not asked to come.
 async fn call(
     node: &Node,
-    port: u16,
+    (port, invited): (u16, Option<u64>),
     run: Option<Incarnation>,
     wish: NodeWish,
 ) -> io::Result<(Incarnation, NodeAnswer)> {
@@ -391,13 +487,15 @@ async fn call(
         if comes && (met == node.incarnation || node.replica.read(|state| is_up(state, met))) {
             return Ok((met, NodeAnswer::Done));
         }
-        node.mutual.invitations.update(port, |it| it.comes = comes);
+        if let Some(number) = invited {
+            let invitations = &node.mutual.invitations;
+            invitations.update(port, number, |it| it.comes = comes);
+        }
         let proof = invited::proof(node, &wish, met).unwrap_or_default();
         let answer = neighbours::call(stream, &NodeCall { wish, proof }).await?;
-        if comes && answer == NodeAnswer::Done {
-            node.mutual
-                .invitations
-                .update(port, |it| it.fetched = Some(met));
+        if let Some(number) = invited.filter(|_| answer == NodeAnswer::Done) {
+            let invitations = &node.mutual.invitations;
+            invitations.update(port, number, |it| it.fetched = Some(met));
         }
         Ok((met, answer))
     };
@@ -491,6 +589,9 @@ const FIRST_LIMIT: Duration = Duration::from_millis(1_500);
 
 /// How long a system may take to come or go.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long a system that was called and has not answered may take to be here: longer than it tries.
+const STILL_COMES: Duration = Duration::from_secs(60);
 
 /// How long this node may take to hear of it.
 const APPLIED_LIMIT: Duration = Duration::from_secs(5);

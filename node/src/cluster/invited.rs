@@ -86,8 +86,9 @@ async fn come(node: &Arc<Node>, from: NodeId, address: &str, authority: &str) ->
     let Ok(authority) = authority.parse::<KeyHash>() else {
         return later("the invitation names no authority");
     };
-    let Ok(_turn) = node.mutual.moving.try_lock() else {
-        return later("it is on its way into another convention");
+    // Nobody is let into the convention that this node leaves.
+    let Ok(_turn) = node.mutual.moving.try_write() else {
+        return later("it lets a node in just now, or is on its way into another convention");
     };
     let membership = &node.membership;
     if membership.identity().authority_key() == Some(authority) {
@@ -245,7 +246,7 @@ pub(super) async fn alone(node: &Arc<Node>, left: ConventionId) -> Result<(), St
     // A task of its own: whoever waits may be ended in the middle of it.
     let (node, tracker) = (Arc::clone(node), node.tasks.clone());
     let founding = tracker.spawn(async move {
-        let _turn = node.mutual.moving.lock().await;
+        let _turn = node.mutual.moving.write().await;
         if node.membership.identity().convention() != Some(left) {
             return Ok(());
         }
@@ -282,6 +283,7 @@ async fn begin_anew(node: &Arc<Node>, credentials: Credentials, hints: Vec<Strin
     membership.peers.begin_anew(hints);
     membership.sessions.clear();
     let log = membership.registry.begin_anew();
+    node.mutual.seek_leader_anew();
     membership.endpoint.set_recoveries(0);
     if let Some(log) = log {
         log.shutdown().await;

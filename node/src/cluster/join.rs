@@ -219,9 +219,9 @@ async fn admitted(
     };
     let known: Result<JoinedTo, _> = decode(JoinedTo::NAME, JoinedTo::VERSION, &response.document);
     if let Proof::SameUser(secret) | Proof::Invited(secret, _) = proof {
-        let own = membership.identity().key().hash();
         let shown = known.as_ref().map_or(&[][..], |known| &known.proof);
-        if !same_user::is_convention(secret, authority, own, shown) {
+        let meant = same_user::request_of(&request);
+        if !same_user::is_convention(secret, authority, meant, shown) {
             return Err(broken(format!(
                 "`{remote}` lets this node in and does not prove that it runs as this user: \
                  another user's program may have taken the port; not joined"
@@ -248,29 +248,34 @@ fn request(
     proof: &Proof,
     authority: KeyHash,
 ) -> Result<JoinRequest, String> {
-    let own = membership.identity().key().hash();
     let wishes = JoinWishes {
         node: membership.me,
         name: membership.name.clone(),
         address: membership.address().to_owned(),
         may_vote: membership.may_vote() && !matches!(proof, Proof::Invited(..)),
-    };
-    let (token_id, secret) = match proof {
-        Proof::Token(token) => (Some(token.id.to_string()), token.secret.bytes().to_vec()),
-        Proof::SameUser(secret) | Proof::Invited(secret, _) => (
-            Some(same_user::TOKEN.to_owned()),
-            same_user::joiners(secret, authority, own).to_vec(),
-        ),
-        Proof::Approval => (None, Vec::new()),
+        asked: stamp(),
     };
     let key_request = membership.identity().key().request();
-    Ok(JoinRequest {
-        token_id,
-        secret,
+    let mut request = JoinRequest {
+        token_id: None,
+        secret: Vec::new(),
         certificate_request: key_request.map_err(|fault| told(&fault))?,
         document: encode(JoinWishes::NAME, JoinWishes::VERSION, &wishes)
             .map_err(|error| error.to_string())?,
-    })
+    };
+    match proof {
+        Proof::Token(token) => {
+            request.token_id = Some(token.id.to_string());
+            request.secret = token.secret.bytes().to_vec();
+        }
+        Proof::SameUser(secret) | Proof::Invited(secret, _) => {
+            request.token_id = Some(same_user::TOKEN.to_owned());
+            let meant = same_user::request_of(&request);
+            request.secret = same_user::joiners(secret, authority, meant).to_vec();
+        }
+        Proof::Approval => {}
+    }
+    Ok(request)
 }
 
 fn of_another(remote: std::net::SocketAddr, user: u32) -> String {

@@ -43,8 +43,9 @@ pub(crate) struct Mutual {
     pub(crate) neighbours: Neighbours,
     /// Systems that actors of this node have invited.
     pub(crate) invitations: Invitations,
-    /// Held while this node goes from one convention into another.
-    pub(crate) moving: tokio::sync::Mutex<()>,
+    /// Written while this node goes from one convention into another, read while it lets a node
+    /// into its own: whoever is let in is let into what stays.
+    pub(crate) moving: tokio::sync::RwLock<()>,
     /// The log of a voter to be, until it has caught up.
     pub(crate) learner: Mutex<Option<Arc<Consensus>>>,
     /// Whether this node has left for good and is to forget itself at its stop.
@@ -67,6 +68,15 @@ impl Mutual {
             since.get_or_insert_with(Instant::now);
         }
         *since
+    }
+
+    /// This node is of another convention now, and knows no leader of that one yet: how long the one
+    /// before had none says nothing of it.
+    pub(crate) fn seek_leader_anew(&self) {
+        *self
+            .leaderless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Notes that this node leads in this term, or that it does not lead.
@@ -104,5 +114,24 @@ impl Node {
         let others: Vec<_> = holders.iter().copied().filter(|n| *n != self.id).collect();
         let peers = &self.membership.peers;
         self.packages.hold(peers, hash, bytes, &others).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_without_a_leader_begins_anew_in_another_convention() {
+        let mutual = Mutual::default();
+        let since = mutual.note_leader(false);
+        assert!(since.is_some());
+        assert_eq!(mutual.note_leader(false), since, "still none");
+        let moved = Instant::now();
+        mutual.seek_leader_anew();
+        assert!(mutual.leaderless() >= Some(moved));
+        let anew = mutual.leaderless();
+        assert_eq!(mutual.note_leader(false), anew, "none of the next one yet");
+        assert_eq!(mutual.note_leader(true), None);
     }
 }

@@ -3,14 +3,15 @@
 //! Only conventions founded without a Director directory take it: there, programs of one user start
 //! nodes through the API, and nobody makes tokens for them. The file lies in the user's runtime
 //! folder and only the user can read it. The secret itself never goes over the network: each side
-//! proves that it knows it, for this authority and this joiner's key alone.
+//! proves that it knows it, for this authority and this request alone.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use protocol::wire::{Refusal, RefusalCode};
+use protocol::Stamp;
+use protocol::wire::{JoinRequest, Refusal, RefusalCode};
 use sha2::{Digest, Sha256};
 use transport::identity::KeyHash;
 use transport::token::{SecretHash, TokenSecret};
@@ -20,41 +21,74 @@ use super::identity::Identity;
 /// Stands in for a token's id: of a node that a program of the user has started.
 pub(super) const TOKEN: &str = "user";
 
-/// Whether a joiner with this key has proven to know the user's secret, and the convention is one
-/// that takes it.
-pub(super) fn judge(identity: &Identity, shown: &[u8], joiner: KeyHash) -> Result<(), Refusal> {
+/// Whether a joiner has proven to know the user's secret just now, for this very request, and the
+/// convention is one that takes it.
+pub(super) fn judge(
+    identity: &Identity,
+    request: &JoinRequest,
+    asked: Stamp,
+    now: Stamp,
+) -> Result<(), Refusal> {
     let wanted = identity.user_secret().zip(identity.authority_key());
-    let wanted = wanted.map(|(secret, authority)| joiners(secret, authority, joiner));
+    let wanted = wanted.map(|(secret, authority)| joiners(secret, authority, request_of(request)));
     // Compared in the same time for all.
-    match (wanted.map(SecretHash), <[u8; 32]>::try_from(shown)) {
-        (Some(wanted), Ok(shown)) if wanted == SecretHash(shown) => Ok(()),
-        _ => Err(Refusal::new(
+    let proven = match (
+        wanted.map(SecretHash),
+        <[u8; 32]>::try_from(&*request.secret),
+    ) {
+        (Some(wanted), Ok(shown)) => wanted == SecretHash(shown),
+        _ => false,
+    };
+    if !proven {
+        return Err(Refusal::new(
             RefusalCode::TokenUnknown,
             "this convention lets no nodes in for their user alone; write a token of `cluster \
              invite` into `convtoken.cfg`",
-        )),
+        ));
     }
+    // Both read the clock of one host.
+    if asked.0.abs_diff(now.0) > FRESH_MS {
+        return Err(stale("was made more than a minute ago"));
+    }
+    Ok(())
 }
 
-/// What a joiner shows: it knows the secret, and means this authority and its own key. A stranger
-/// in between has another authority, for which the proof is worth nothing elsewhere.
-pub(super) fn joiners(secret: &TokenSecret, authority: KeyHash, joiner: KeyHash) -> [u8; 32] {
-    proof(b"director user joins", secret, authority, joiner)
+/// A proof that counted once, for something else, or long ago.
+pub(super) fn stale(why: &str) -> Refusal {
+    let text = format!("the proof of being of the same user {why}; ask again");
+    Refusal::new(RefusalCode::Busy, text)
 }
 
-/// What the convention shows to the joiner: it knows the secret as well.
-pub(super) fn conventions(secret: &TokenSecret, authority: KeyHash, joiner: KeyHash) -> [u8; 32] {
-    proof(b"director user is in", secret, authority, joiner)
+/// What stands for a request to join, with the key and the document in it.
+pub(super) fn request_of(request: &JoinRequest) -> [u8; 32] {
+    let length = request.certificate_request.len() as u64;
+    let digest = Sha256::new()
+        .chain_update(length.to_be_bytes())
+        .chain_update(&request.certificate_request)
+        .chain_update(&request.document);
+    digest.finalize().into()
 }
 
-/// Whether the convention has proven to a joiner with this key that it knows the secret.
+/// What a joiner shows: it knows the secret, and means this authority and this request. A stranger
+/// in between has another authority, for which the proof is worth nothing elsewhere; a member that
+/// has passed it on can say nothing else with it.
+pub(super) fn joiners(secret: &TokenSecret, authority: KeyHash, request: [u8; 32]) -> [u8; 32] {
+    proof(b"director user joins", secret, authority, KeyHash(request))
+}
+
+/// What the convention shows to the joiner: it knows the secret as well, and has this request.
+pub(super) fn conventions(secret: &TokenSecret, authority: KeyHash, request: [u8; 32]) -> [u8; 32] {
+    proof(b"director user is in", secret, authority, KeyHash(request))
+}
+
+/// Whether the convention has proven to a joiner with this request that it knows the secret.
 pub(super) fn is_convention(
     secret: &TokenSecret,
     authority: KeyHash,
-    joiner: KeyHash,
+    request: [u8; 32],
     shown: &[u8],
 ) -> bool {
-    let wanted = SecretHash(conventions(secret, authority, joiner));
+    let wanted = SecretHash(conventions(secret, authority, request));
     // Compared in the same time for all.
     <[u8; 32]>::try_from(shown).is_ok_and(|shown| wanted == SecretHash(shown))
 }
@@ -136,6 +170,9 @@ fn read(path: &Path) -> io::Result<TokenSecret> {
 }
 
 const FILE: &str = "user.secret";
+
+/// How long what a joiner shows is taken: longer than it may take to pass it on to the leader.
+const FRESH_MS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {

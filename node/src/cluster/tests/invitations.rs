@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use protocol::ActorId;
 use protocol::control::{NodeAnswer, NodeCall, NodeWish};
-use protocol::registry::{MemberState, State};
+use protocol::peer::JoinWishes;
+use protocol::registry::{MemberCommand, MemberState, State};
+use protocol::wire::{JoinRequest, RefusalCode, Shape};
+use protocol::{ActorId, Stamp, encode};
 use tokio::time::timeout;
 
 use super::host::{Host, LONG};
 use super::joining::free_port;
-use crate::cluster::{invitations, invited, neighbours};
+use crate::agent::node::stamp;
+use crate::cluster::{admission, invitations, invited, neighbours, same_user};
 use crate::directory::{runtime_folder, socket_path};
 
 const PRIVATE: (&str, &str) = ("private", "made for a test");
@@ -137,14 +140,7 @@ async fn two_that_invite_each_other_are_of_the_convention_of_the_one_with_the_sm
     let names = |host: &Host, port| host.node.mutual.invitations.insert(port, "", "{}");
     names(&one, other.node.port);
     names(&other, one.node.port);
-    let (authority, address) = {
-        let identity = other.node.membership.identity();
-        (identity.authority_key().unwrap(), other.address())
-    };
-    let wish = NodeWish::Come {
-        address,
-        authority: authority.to_string(),
-    };
+    let wish = come_to(&other);
     let proof = invited::proof(&other.node, &wish, one.node.incarnation).unwrap();
     let call = NodeCall { wish, proof };
     let answer = invited::answer(&one.node, other.node.id, &call).await;
@@ -224,14 +220,7 @@ async fn nobody_is_fetched_by_one_that_does_not_know_the_users_secret() {
     let (one, other) = (private().await, private().await);
     let own = convention(&other);
     let socket = socket_path(&runtime_folder().unwrap(), other.node.port);
-    let authority = {
-        let identity = one.node.membership.identity();
-        identity.authority_key().unwrap()
-    };
-    let wish = NodeWish::Come {
-        address: one.address(),
-        authority: authority.to_string(),
-    };
+    let wish = come_to(&one);
     // For another run, for another wish, none.
     let of_another = invited::proof(&one.node, &wish, one.node.incarnation);
     let go = NodeWish::Go {
@@ -254,14 +243,7 @@ async fn nobody_is_fetched_by_one_that_does_not_know_the_users_secret() {
     assert_eq!(convention(&other), own);
     // A convention that does not show that it knows the secret lets nobody in this way.
     let with_directory = Host::found("a").await;
-    let authority = {
-        let identity = with_directory.node.membership.identity();
-        identity.authority_key().unwrap()
-    };
-    let wish = NodeWish::Come {
-        address: with_directory.address(),
-        authority: authority.to_string(),
-    };
+    let wish = come_to(&with_directory);
     let proof = invited::proof(&one.node, &wish, other.node.incarnation).unwrap();
     let call = NodeCall { wish, proof };
     let answer = invited::answer(&other.node, one.node.id, &call).await;
@@ -275,4 +257,138 @@ async fn nobody_is_fetched_by_one_that_does_not_know_the_users_secret() {
     assert_eq!(convention(&other), own);
     assert!(other.node.membership.leads());
     stop([with_directory, other, one]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_is_let_go_while_it_comes_does_not_stay() {
+    let (one, other) = (private().await, private().await);
+    let address = local(&other);
+    // It is let in, and cannot go on from there.
+    let on_its_way = other.node.mutual.log_changes.lock().await;
+    let inviting = invite(&one, &address);
+    let admitted = one.until(|one| one.member_of(&other).is_some());
+    let (invited, ()) = tokio::join!(inviting, admitted);
+    invited.unwrap();
+    assert!(!runs(&one, &other));
+    let dismissed = async {
+        one.until(|one| !one.node.mutual.invitations.names(&address))
+            .await;
+        drop(on_its_way);
+    };
+    let (let_go, ()) = tokio::join!(dismiss(&one, &address), dismissed);
+    let_go.unwrap();
+    assert!(!runs(&one, &other));
+    until_alone(&other).await;
+    assert_ne!(convention(&one), convention(&other));
+    stop([other, one]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_comes_after_it_was_let_go_is_let_go_then() {
+    let (one, other) = (private().await, private().await);
+    invitations::let_go_when_here(&one.node, other.node.port);
+    let wish = come_to(&one);
+    let proof = invited::proof(&one.node, &wish, other.node.incarnation).unwrap();
+    let call = NodeCall { wish, proof };
+    let answer = invited::answer(&other.node, one.node.id, &call).await;
+    assert_eq!(answer, NodeAnswer::Done);
+    until_alone(&other).await;
+    one.until(|one| !runs(one, &other)).await;
+    stop([other, one]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_lets_a_node_in_is_not_fetched_before_it_is_in() {
+    let (one, other) = (private().await, private().await);
+    let own = convention(&other);
+    let wish = come_to(&one);
+    let proof = invited::proof(&one.node, &wish, other.node.incarnation).unwrap();
+    let call = NodeCall { wish, proof };
+    let letting_in = other.node.mutual.moving.try_read().unwrap();
+    let answer = invited::answer(&other.node, one.node.id, &call).await;
+    let NodeAnswer::Later { reason } = answer else {
+        panic!("{answer:?}");
+    };
+    assert!(reason.contains("it lets a node in just now"), "{reason}");
+    assert_eq!(convention(&other), own);
+    drop(letting_in);
+    // Nor is anybody let in by one that is on its way.
+    let moving = other.node.mutual.moving.try_write().unwrap();
+    let refused = admission::admit(&other.node, &asks(&one, &other, stamp()), "here").await;
+    assert_eq!(refused.unwrap_err().code, RefusalCode::Busy);
+    drop(moving);
+    let answer = invited::answer(&other.node, one.node.id, &call).await;
+    assert_eq!(answer, NodeAnswer::Done);
+    until_together(&one, &other).await;
+    stop([other, one]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_joiner_has_shown_once_is_worth_nothing_for_anything_else() {
+    let (one, other) = (private().await, private().await);
+    let shown = asks(&other, &one, stamp());
+    let admit = async |request: &JoinRequest| {
+        let admitted = admission::admit(&one.node, request, "here").await;
+        admitted.map(drop).map_err(|refusal| refusal.code)
+    };
+    // By a member that has passed it on: another id, or a place of its own.
+    let mut forged = shown.clone();
+    forged.document = asks(&one, &one, stamp()).document;
+    assert_eq!(admit(&forged).await, Err(RefusalCode::TokenUnknown));
+    // With another key.
+    let mut forged = shown.clone();
+    forged.certificate_request = asks(&one, &one, stamp()).certificate_request;
+    assert_eq!(admit(&forged).await, Err(RefusalCode::TokenUnknown));
+    // Later.
+    let old = asks(&other, &one, Stamp(stamp().0 - 61_000));
+    assert_eq!(admit(&old).await, Err(RefusalCode::Busy));
+    assert!(one.member_of(&other).is_none());
+    // After it has been let go again: what it has shown before does not bring it back.
+    assert_eq!(admit(&shown).await, Ok(()));
+    one.propose(MemberCommand::Remove {
+        node: other.node.id,
+        left: true,
+        by: "other".to_owned(),
+        stamp: Stamp(stamp().0 + 1),
+    })
+    .await;
+    assert_eq!(admit(&shown).await, Err(RefusalCode::Busy));
+    assert!(one.member_of(&other).is_none());
+    let anew = asks(&other, &one, Stamp(stamp().0 + 2));
+    assert_eq!(admit(&anew).await, Ok(()));
+    assert!(one.member_of(&other).is_some());
+    stop([other, one]).await;
+}
+
+/// What a system is asked that is to come to this one.
+fn come_to(host: &Host) -> NodeWish {
+    let identity = host.node.membership.identity();
+    NodeWish::Come {
+        address: host.address(),
+        authority: identity.authority_key().unwrap().to_string(),
+    }
+}
+
+/// A request of `joiner` to be let in by the convention of `host`, as of the same user.
+fn asks(joiner: &Host, host: &Host, asked: Stamp) -> JoinRequest {
+    let membership = &joiner.node.membership;
+    let wishes = JoinWishes {
+        node: joiner.node.id,
+        name: membership.name.clone(),
+        address: joiner.address(),
+        may_vote: false,
+        asked,
+    };
+    let mut request = JoinRequest {
+        token_id: Some(same_user::TOKEN.to_owned()),
+        secret: Vec::new(),
+        certificate_request: membership.identity().key().request().unwrap(),
+        document: encode(JoinWishes::NAME, JoinWishes::VERSION, &wishes).unwrap(),
+    };
+    let identity = host.node.membership.identity();
+    let (secret, authority) = (identity.user_secret(), identity.authority_key());
+    let meant = same_user::request_of(&request);
+    let shown = same_user::joiners(secret.unwrap(), authority.unwrap(), meant);
+    request.secret = shown.to_vec();
+    request
 }
