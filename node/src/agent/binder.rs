@@ -53,6 +53,10 @@ pub(super) async fn run(node: Arc<Node>) {
         map = next;
         clear_away(&node, &sources, &named);
         sources = named;
+        for role in looked_for.roles.keys() {
+            // The router has forgotten it: it is told again.
+            known.remove(role);
+        }
         apply(&node, &known, &wanted, partial).await;
         looked_for
             .roles

@@ -149,6 +149,10 @@ pub struct Limits {
     pub blocked_ms: u64,
     /// Bytes of frames outside of credit (SYSTEM, envelopes) that may wait for one target.
     pub uncredited_bytes_max: u64,
+    /// Roles that are looked for at a time; anybody may name new ones.
+    pub roles_sought_max: usize,
+    /// Roles of the table from which on those are forgotten that were looked for in vain.
+    pub roles_kept: usize,
     /// Bytes of control frames that a connection may leave unread.
     pub unread_bytes_max: u64,
     /// Requests of one connection without an answer.
@@ -177,6 +181,10 @@ impl Default for Limits {
             dead_letters_kept: limits::DEAD_LETTERS_KEPT,
             blocked_ms: 300_000,
             uncredited_bytes_max: 64 << 20,
+            // An answer takes the leader milliseconds, and 6 s where there is none.
+            roles_sought_max: 1_024,
+            // As many as a large convention plays; an entry has some hundred bytes.
+            roles_kept: 10_000,
             unread_bytes_max: 64 << 20,
             requests_max: 1024,
             greeting_max: 256,

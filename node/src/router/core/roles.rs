@@ -17,6 +17,16 @@ pub(super) struct Role {
     /// Why nobody plays it.
     reason: String,
     hold: Option<Hold>,
+    /// It is here because somebody named it, and nobody has played it since.
+    is_sought: bool,
+}
+
+/// Roles that somebody has named and nobody had told of: no more of them than there is room for.
+#[derive(Debug, Default)]
+pub(super) struct Sought {
+    under_way: BTreeSet<RoleId>,
+    /// Size of the table at which those that were sought in vain are forgotten.
+    clear_at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +40,11 @@ impl Role {
         self.hold
             .as_ref()
             .map_or(0, |hold| hold.waiting.len() as u64)
+    }
+
+    /// Whether it was looked for and nobody plays it: as good as unknown.
+    fn is_in_vain(&self) -> bool {
+        self.is_sought && self.actor.is_none() && self.hold.is_none()
     }
 
     pub(super) fn held_until(&self) -> Option<Moment> {
@@ -71,6 +86,7 @@ impl Core {
 
     pub(super) fn bind(&mut self, id: RoleId, actor: Option<ActorId>, reason: String) {
         let role = self.role(id);
+        role.is_sought &= actor.is_none();
         role.actor = actor;
         role.reason = reason;
         if self.service.is_over {
@@ -79,10 +95,24 @@ impl Core {
         self.break_cycles();
     }
 
-    /// Has the agent look for a role; messages to it wait until it is released.
-    pub(super) fn seek_role(&mut self, id: RoleId) {
-        self.role(id).hold = Some(Hold::default());
+    /// Has the agent look for a role; messages to it wait until it is released. `false`: so many
+    /// are looked for already that this one is not.
+    pub(super) fn seek_role(&mut self, id: RoleId) -> bool {
+        if self.sought.under_way.len() >= self.limits.roles_sought_max {
+            return false;
+        }
+        if self.roles.len() >= self.sought.clear_at.max(self.limits.roles_kept) {
+            // Whoever names one of them again has it looked for again.
+            self.roles.retain(|_, role| !role.is_in_vain());
+            // Not each time where most are played.
+            self.sought.clear_at = self.roles.len().saturating_mul(2);
+        }
+        self.sought.under_way.insert(id);
+        let role = self.role(id);
+        role.is_sought = true;
+        role.hold = Some(Hold::default());
         self.tell(AgentEvent::SeekRole { role: id });
+        true
     }
 
     /// Says anew until when messages are delivered by role.
@@ -131,6 +161,7 @@ impl Core {
 
     pub(super) fn release(&mut self, ids: &[RoleId]) {
         for id in ids {
+            self.sought.under_way.remove(id);
             let Some(role) = self.roles.get_mut(id) else {
                 continue;
             };
@@ -156,6 +187,7 @@ impl Core {
     pub(super) fn forget_roles(&mut self, ids: &[RoleId]) {
         for id in ids {
             self.service.held.remove(id);
+            self.sought.under_way.remove(id);
             let role = self.roles.remove(id);
             let Some(mut hold) = role.and_then(|role| role.hold) else {
                 continue;
@@ -232,8 +264,13 @@ impl Core {
             actor: None,
             reason: NO_ROLE.to_owned(),
             hold: None,
+            is_sought: false,
         })
     }
 }
+
+/// Why a message to a role is dead that nobody looks for.
+pub(super) const TOO_MANY_SOUGHT: &str =
+    "this node looks for too many other roles that it does not know; send it again later";
 
 const NO_ROLE: &str = "nobody plays this role";

@@ -6,7 +6,7 @@ use protocol::{ActorId, Flags, Frame, Header};
 use super::ids::Target;
 use super::outbox::FrameBytes;
 use super::party::{CreditState, Meta, Queued};
-use super::roles::Way;
+use super::roles::{TOO_MANY_SOUGHT, Way};
 use super::{Core, Effect, PartyId};
 
 impl Core {
@@ -85,7 +85,9 @@ impl Core {
                 Way::Actor(actor) => actor,
                 Way::Held => return self.wait_for_role(role, meta, bytes),
                 Way::Unknown => {
-                    self.seek_role(role);
+                    if !self.seek_role(role) {
+                        return self.dead(meta, bytes, TOO_MANY_SOUGHT);
+                    }
                     return self.wait_for_role(role, meta, bytes);
                 }
                 Way::Nobody(reason) => return self.dead(meta, bytes, &reason),
