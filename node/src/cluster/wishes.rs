@@ -118,7 +118,16 @@ impl RegistryHandle {
     /// # Errors
     /// [`NotTold`]; the wish stands.
     pub(crate) async fn want(&self, wish: Wish) -> Result<(), NotTold> {
-        let number = self.wishes().note(wish);
+        self.want_all([wish]).await
+    }
+
+    /// The same for several, which are waited for at once.
+    ///
+    /// # Errors
+    /// [`NotTold`]; the wishes stand.
+    pub(crate) async fn want_all<const N: usize>(&self, wishes: [Wish; N]) -> Result<(), NotTold> {
+        let numbers = wishes.map(|wish| self.wishes().note(wish));
+        let number = numbers.into_iter().max().unwrap_or_default();
         if !self.is_partial() {
             return Ok(());
         }
@@ -211,6 +220,21 @@ mod tests {
         assert!(error.to_string().contains("did not tell it within 6 s"));
         // It is asked for in the next session.
         assert_eq!(registry.wishes().after(0), (1, vec![Wish::Groups]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_wishes_are_waited_for_at_once() {
+        let registry = follower();
+        let begun = tokio::time::Instant::now();
+        let wanted = registry.want_all([Wish::Members, Wish::Groups]).await;
+        assert_eq!(wanted, Err(NotTold));
+        assert_eq!(begun.elapsed(), WANT_LIMIT);
+        // One of them is known: the other is what is waited for.
+        registry.follow(told(false, 2, 1), 0).unwrap();
+        let wanting = registry.want_all([Wish::Members, Wish::Groups]);
+        let telling = async { registry.follow(told(false, 3, 2), 0) };
+        let (wanted, told) = tokio::join!(wanting, telling);
+        assert_eq!((wanted, told), (Ok(()), Ok(())));
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,11 +23,8 @@ pub(super) async fn tell(node: &Node, to: ActorId) {
 }
 
 async fn status(node: &Node) -> SystemStatus {
-    let all = async {
-        let _not_told = node.replica.want(Wish::Members).await;
-        let _not_told = node.replica.want(Wish::Groups).await;
-    };
-    let (alive, ()) = tokio::join!(node.router.alive(), all);
+    let all = node.replica.want_all([Wish::Members, Wish::Groups]);
+    let (alive, _not_told) = tokio::join!(node.router.alive(), all);
     let actors = alive.iter().filter(|it| it.parent == ActorId::NONE);
     let actors = actors.map(|it| it.actor).collect();
     let named = alive.iter();
