@@ -590,7 +590,8 @@ const FIRST_LIMIT: Duration = Duration::from_millis(1_500);
 /// How long a system may take to come or go.
 const CALL_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long a system that was called and has not answered may take to be here: longer than it tries.
+/// How long a system that was called and has not answered may take to be here: longer than it
+/// tries.
 const STILL_COMES: Duration = Duration::from_secs(60);
 
 /// How long this node may take to hear of it.

@@ -70,8 +70,8 @@ impl Mutual {
         *since
     }
 
-    /// This node is of another convention now, and knows no leader of that one yet: how long the one
-    /// before had none says nothing of it.
+    /// This node is of another convention now, and knows no leader of that one yet: how long the
+    /// one before had none says nothing of it.
     pub(crate) fn seek_leader_anew(&self) {
         *self
             .leaderless

@@ -196,8 +196,9 @@ impl Getter {
     /// Pulls what is missing from this provider into the sink and checks the whole.
     ///
     /// # Errors
-    /// [`PullFault`]. After `Interrupted`, `Stalled`, `Slow` and `Refused` a pull from another provider
-    /// goes on where this one stopped; after `Corrupt` only [`restart`](Self::restart) helps.
+    /// [`PullFault`]. After `Interrupted`, `Stalled`, `Slow` and `Refused` a pull from another
+    /// provider goes on where this one stopped; after `Corrupt` only [`restart`](Self::restart)
+    /// helps.
     ///
     /// # Cancel safety
     /// None: bytes may have reached the sink that are not counted. Drop the getter as well.

@@ -122,8 +122,9 @@ async fn serve(mut stream: BiStream, package: &[u8], conduct: Conduct) {
                 }
                 std::future::pending::<std::io::Result<()>>().await
             };
+            let providing = provide(stream, &mut bytes, request.offset_bytes, length_bytes);
             tokio::select! {
-                end = provide(stream, &mut bytes, request.offset_bytes, length_bytes) => end.is_ok(),
+                end = providing => end.is_ok(),
                 end = dripping => end.is_ok(),
             }
         }

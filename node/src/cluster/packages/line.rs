@@ -1,8 +1,8 @@
 //! Who is asked for a package, in which order, and how long it is tried.
 //!
 //! A holder that is busy is asked again after a moment, and everybody else first. One that
-//! cannot be reached, breaks off or sends next to nothing gets a few chances; one that sent wrong bytes, and that is
-//! proven, none.
+//! cannot be reached, breaks off or sends next to nothing gets a few chances; one that sent wrong
+//! bytes, and that is proven, none.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,4 +1,5 @@
-//! What `vouching`, `removal` and `voters` need of the peers: whom they met, and what is remembered of them.
+//! What `vouching`, `removal` and `voters` need of the peers: whom they met, and what is remembered
+//! of them.
 
 use std::sync::Arc;
 

@@ -116,7 +116,7 @@ async fn a_follower_leaves_its_leader_for_a_newer_term_of_one_that_may_lead() {
     let refused = intruder.order(&follower, term + 1, Some(own)).await;
     assert_eq!((refused, told(&follower)), (RefusalCode::Busy, term + 1));
     // The founder's term is over: there is no way back.
-    let ended = tokio::time::timeout(LONG, session.wait_for(Option::is_none));
+    let ended = timeout(LONG, session.wait_for(Option::is_none));
     assert!(ended.await.unwrap().is_ok());
     for host in [follower, founder] {
         host.stop().await;
