@@ -34,6 +34,9 @@ pub use application::{Application, foreign_key, foreign_pair};
 mod life;
 pub use life::Life;
 
+mod moment;
+pub use moment::Moment;
+
 mod process;
 
 mod net;
@@ -47,6 +50,9 @@ pub use ran::Ran;
 
 mod program;
 pub use program::director;
+
+mod release;
+pub use release::Release;
 
 mod timeline;
 

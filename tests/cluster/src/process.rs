@@ -34,6 +34,8 @@ pub(crate) struct Process {
     name: Node,
     namespace: Option<String>,
     folder: PathBuf,
+    // Where the program of its host is installed.
+    program: PathBuf,
     child: Option<Child>,
 }
 
@@ -46,6 +48,7 @@ impl Process {
             name,
             folder,
             namespace: place.namespace,
+            program: director().to_owned(),
             child: None,
         };
         process.write("adminport.cfg", &format!("{}\n", place.port));
@@ -67,6 +70,11 @@ impl Process {
         self.folder.with_extension("log")
     }
 
+    /// From now on its host has this program.
+    pub(crate) fn run_by(&mut self, program: PathBuf) {
+        self.program = program;
+    }
+
     /// Writes a file of the Director directory.
     pub(crate) fn write(&self, file: &str, content: &str) {
         fs::write(self.folder.join(file), content).unwrap();
@@ -78,10 +86,12 @@ impl Process {
             // It becomes the program: the process is the node's.
             Some(namespace) => {
                 let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(director());
+                command
+                    .args(["netns", "exec", namespace])
+                    .arg(&self.program);
                 command
             }
-            None => Command::new(director()),
+            None => Command::new(&self.program),
         };
         command
             .args(words)
