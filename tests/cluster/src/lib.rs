@@ -43,6 +43,13 @@ mod net;
 
 mod hosts;
 
+mod nat;
+
+mod disk;
+
+mod clock;
+pub use clock::Clock;
+
 mod watchdog;
 
 mod ran;

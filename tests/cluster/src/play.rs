@@ -39,7 +39,7 @@ impl Scene {
             Op::BlowAll(weather) => self.blow_all(*weather),
             Op::Heal => self.net.heal(),
             Op::Shelter(node) => self.relay().sky().shelter(*node),
-            Op::Rebind { from, to } => self.relay().rebind(*from, *to),
+            Op::Rebind { from, to } => self.net.rebind(*from, *to),
             Op::Run {
                 on,
                 line,

@@ -36,6 +36,8 @@ pub(crate) struct Process {
     folder: PathBuf,
     // Where the program of its host is installed.
     program: PathBuf,
+    // The library and the offset of its host's clock, where that is wrong.
+    clock: Option<(PathBuf, PathBuf)>,
     child: Option<Child>,
 }
 
@@ -49,6 +51,7 @@ impl Process {
             folder,
             namespace: place.namespace,
             program: director().to_owned(),
+            clock: None,
             child: None,
         };
         process.write("adminport.cfg", &format!("{}\n", place.port));
@@ -75,6 +78,11 @@ impl Process {
         self.program = program;
     }
 
+    /// From now on what is started on its host goes by this library and offset.
+    pub(crate) fn go_by(&mut self, library: PathBuf, offset: PathBuf) {
+        self.clock = Some((library, offset));
+    }
+
     /// Writes a file of the Director directory.
     pub(crate) fn write(&self, file: &str, content: &str) {
         fs::write(self.folder.join(file), content).unwrap();
@@ -93,6 +101,10 @@ impl Process {
             }
             None => Command::new(&self.program),
         };
+        if let Some((library, offset)) = &self.clock {
+            command.env("LD_PRELOAD", library);
+            command.env("DIRECTOR_CLUSTER_CLOCK", offset);
+        }
         command
             .args(words)
             .current_dir(self.folder.parent().unwrap())
@@ -129,6 +141,12 @@ impl Process {
     pub(crate) fn is_running(&mut self) -> bool {
         let child = self.child.as_mut();
         child.is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// How its process ended, if it has.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let child = self.child.as_mut()?;
+        child.try_wait().unwrap()?.code()
     }
 
     /// Sends a signal to the agent.
