@@ -45,6 +45,8 @@ impl Scene {
         fs::create_dir_all(&folder).unwrap();
         let (fresh, place) = (folder.join("director.new"), folder.join("director"));
         link(&program, &fresh);
+        // Two names of one file would both stay.
+        let _first_time = fs::remove_file(&place);
         fs::rename(fresh, &place).unwrap();
         self.cast().processes[node.0].run_by(place);
     }
