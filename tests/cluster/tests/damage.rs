@@ -1,5 +1,11 @@
 //! Bits that flip in a node's files while it runs: found with the file's name, or harmless.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a test fail the test"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -94,7 +94,7 @@ fn a_member_behind_a_nat_serves_and_goes_on_when_it_is_forgotten_and_the_leader_
     let forget = Op::Rebind { from: D, to: A };
     let mut traffic = Traffic::begin(&scene, &[A, B, C, D]).after("1.0");
     traffic.flow(Duration::from_millis(500));
-    scene.play(&[forget.clone()]);
+    scene.play(std::slice::from_ref(&forget));
     traffic.flow(Duration::from_millis(500));
     let ran = traffic.load(&scene, B, "load", "2.0");
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -106,7 +106,7 @@ fn a_member_behind_a_nat_serves_and_goes_on_when_it_is_forgotten_and_the_leader_
             let there = scene.life().iter().any(|it| it.event == "at-init");
             there.then_some(()).ok_or_else(|| "not yet".to_owned())
         });
-        scene.play(&[forget.clone()]);
+        scene.play(std::slice::from_ref(&forget));
         scene.open_gate("init", "3.0");
         loading.join().unwrap()
     });
