@@ -37,7 +37,7 @@ pub(crate) fn last_good(state: &StateFolder) -> Option<View> {
         }),
         Err(reason) => {
             let path = path.display();
-            tracing::warn!(%path, reason, "the copy of the registry is not used; the leader has it");
+            tracing::warn!(%path, reason, "the copy of the registry is not used");
             None
         }
     }
