@@ -268,9 +268,13 @@ impl Daemon {
                 Failure::new(Exit::Failed, error).hint(hint)
             })?;
             ready(&agent.record());
-            agent.serve(shutdown).await;
+            let served = agent.serve(shutdown).await;
             signals.abort();
-            Ok(())
+            served.map_err(|fatal| {
+                let hint = "see that the disk of its directory has room and is whole, then start \
+                            it again; where others vote they go on meanwhile";
+                Failure::new(Exit::Failed, fatal).hint(hint)
+            })
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
         served

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use leader::OpenError;
 use leader::reconcile::{ProposeFailure, Replica};
+use leader::{FatalError, OpenError};
 use protocol::Incarnation;
 use protocol::registry::Command;
 use tokio::sync::mpsc;
@@ -311,7 +311,11 @@ impl Agent {
     }
 
     /// Serves until `shutdown` is cancelled or a command asks for it, then stops in order.
-    pub async fn serve(self, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// [`FatalError`] when it stopped because it can write its log no longer: somebody has to look
+    /// at its disk, and who supervises it may start it again.
+    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), FatalError> {
         let node = Arc::clone(&self.node);
         let fatal = tokio::select! {
             biased;
@@ -320,10 +324,13 @@ impl Agent {
             () = node.shutdown.cancelled() => None,
             fatal = node.replica.failed() => Some(fatal),
         };
-        if let Some(fatal) = fatal {
-            tracing::error!(%fatal, "the registry's log failed; the node stops");
+        if let Some(fatal) = &fatal {
+            let cause = std::error::Error::source(fatal).map(ToString::to_string);
+            let cause = cause.unwrap_or_default();
+            tracing::error!(%fatal, cause, "the registry's log failed; the node stops");
         }
         self.stop().await;
+        fatal.map_or(Ok(()), Err)
     }
 
     async fn stop(self) {

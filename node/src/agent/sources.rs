@@ -236,7 +236,13 @@ impl Sources {
                 interpreter: interpreter.clone(),
             };
             let done = tokio::task::spawn_blocking(move || job.run()).await;
-            let (folder, notes) = done.map_err(|error| failed(error.to_string()))??;
+            let (folder, notes) = match done.map_err(|error| failed(error.to_string()))? {
+                Ok(unpacked) => unpacked,
+                Err(failure) => {
+                    let damaged = node.packages.doubt(source).await;
+                    return Err(damaged.map_or(failure, |fault| failed(fault.to_string())));
+                }
+            };
             let path = self.path_with(folder);
             let origin = Origin::Source(source);
             let setup = OriginSetup {

@@ -4,7 +4,7 @@
 //!
 //! # Format
 //! `state/registry.snapshot`: the envelope of `protocol::codec` around the index, the state and who
-//! votes.
+//! votes; then the SHA-256 of all that, since what a node does alone it does by this file.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use protocol::registry::REGISTRY_VERSION;
 use protocol::{decode, encode};
+use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
@@ -24,16 +25,32 @@ use crate::directory::StateFolder;
 pub(crate) fn last_good(state: &StateFolder) -> Option<View> {
     let path = path(state);
     let bytes = std::fs::read(&path).ok()?;
-    match decode(SHAPE, REGISTRY_VERSION, &bytes) {
+    let read = whole(&bytes).and_then(|bytes| {
+        let read = decode(SHAPE, REGISTRY_VERSION, bytes);
+        read.map_err(|error| error.to_string())
+    });
+    match read {
         Ok((index, state, voters)) => Some(View {
             index,
             state,
             voters,
         }),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "the copy of the registry is not used");
+        Err(reason) => {
+            let path = path.display();
+            tracing::warn!(%path, reason, "the copy of the registry is not used");
             None
         }
+    }
+}
+
+/// What was written, if it is what lies there.
+fn whole(bytes: &[u8]) -> Result<&[u8], String> {
+    let split = bytes.split_last_chunk::<DIGEST_BYTES>();
+    let (bytes, digest) = split.ok_or_else(|| "it is cut short".to_owned())?;
+    if Sha256::digest(bytes)[..] == digest[..] {
+        Ok(bytes)
+    } else {
+        Err("it is damaged: its bytes are not those that were written".to_owned())
     }
 }
 
@@ -91,7 +108,10 @@ fn worth_keeping(registry: &RegistryHandle, kept: u64) -> Option<(u64, Vec<u8>)>
         voters,
     } = registry.copy();
     match encode(SHAPE, REGISTRY_VERSION, &(index, state, voters)) {
-        Ok(bytes) => Some((index, bytes)),
+        Ok(mut bytes) => {
+            bytes.extend_from_slice(&Sha256::digest(&bytes));
+            Some((index, bytes))
+        }
         Err(error) => {
             tracing::warn!(%error, "the copy of the registry is not kept");
             None
@@ -114,6 +134,9 @@ pub(super) fn path(state: &StateFolder) -> PathBuf {
 }
 
 const SHAPE: &str = "registry copy";
+
+/// Length of the hash behind the copy.
+const DIGEST_BYTES: usize = 32;
 
 /// What a crash may lose of the copy; the leader has it all.
 const KEEP_EVERY: Duration = Duration::from_secs(3);
@@ -151,6 +174,15 @@ mod tests {
         };
         tokio::join!(keeping, stopping);
         assert_eq!(last_good(&state), Some(known));
+        let bytes = std::fs::read(path(&state)).unwrap();
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            std::fs::write(path(&state), &damaged).unwrap();
+            assert_eq!(last_good(&state), None, "byte {at}");
+            std::fs::write(path(&state), &bytes[..at]).unwrap();
+            assert_eq!(last_good(&state), None, "cut at {at}");
+        }
     }
 
     #[test]

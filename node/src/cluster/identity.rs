@@ -344,6 +344,10 @@ fn read<T, E: std::fmt::Display>(
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) if cause.kind() == std::io::ErrorKind::InvalidData => {
+            let reason = cause.to_string();
+            return Err(IdentityError::Damaged { path, reason });
+        }
         Err(cause) => return Err(cause.into()),
     };
     let damaged = |error: E| IdentityError::Damaged {

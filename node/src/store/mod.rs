@@ -110,7 +110,8 @@ impl PackageStore {
     /// [`StoreError`].
     pub fn keep(&self, arrived: Arrived) -> Result<PathBuf, StoreError> {
         let path = self.path(arrived.hash);
-        if path.exists() {
+        // One whose bytes have changed on the disk is replaced.
+        if self.is_whole(arrived.hash).unwrap_or(false) {
             return Ok(path);
         }
         let bytes = self.bytes() + arrived.bytes;
@@ -123,6 +124,16 @@ impl PackageStore {
         let kept = kept.and_then(|_file| File::open(&self.folder)?.sync_all());
         kept.map_err(|cause| self.io(cause))?;
         Ok(path)
+    }
+
+    /// Whether the bytes that lie under a hash are those that have it. Blocks: it reads them all.
+    ///
+    /// # Errors
+    /// The system's, also when there are none.
+    pub(crate) fn is_whole(&self, hash: SourceHash) -> io::Result<bool> {
+        let mut digest = Sha256::new();
+        io::copy(&mut File::open(self.path(hash))?, &mut digest)?;
+        Ok(SourceHash(digest.finalize().into()) == hash)
     }
 
     /// A file in which a package can arrive by other ways than [`Self::receive`].

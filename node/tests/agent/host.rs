@@ -29,7 +29,7 @@ pub(crate) struct Host {
 pub(crate) struct Serving {
     record: NodeRecord,
     shutdown: CancellationToken,
-    ended: JoinHandle<()>,
+    ended: JoinHandle<Result<(), leader::FatalError>>,
 }
 
 /// A Director directory that trusts the tests' key, with these `.cfg` files.
@@ -110,7 +110,7 @@ impl Host {
     /// Waits until the node has stopped of itself.
     pub(crate) async fn stopped(mut self) {
         if let Some(serving) = self.serving.take() {
-            serving.ended.await.unwrap();
+            serving.ended.await.unwrap().unwrap();
         }
         assert_eq!(
             processes(self.folder.path()),
@@ -122,7 +122,7 @@ impl Host {
     async fn end(&mut self) {
         if let Some(serving) = self.serving.take() {
             serving.shutdown.cancel();
-            serving.ended.await.unwrap();
+            serving.ended.await.unwrap().unwrap();
         }
         assert_eq!(
             processes(self.folder.path()),

@@ -3,12 +3,13 @@
 //! Needs root and `ip`; nothing of the machine's own network is touched. A link is cut by taking
 //! the host's interface down, as if its cable were pulled.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::name::Node;
+use crate::nat::Nat;
 
 /// Namespaces of one scenario; dropped, they are gone.
 #[derive(Debug)]
@@ -16,28 +17,36 @@ pub(crate) struct Hosts {
     prefix: String,
     number: u32,
     count: usize,
+    /// Who is not on the switch but behind a router of its own.
+    behind: Option<(Node, Option<Nat>)>,
 }
 
 impl Hosts {
-    /// Makes so many hosts on one switch.
+    /// Makes so many hosts on one switch; one of them may be behind a router that translates.
     ///
     /// # Errors
     /// What the system does not allow, for people.
-    pub(crate) fn make(count: usize) -> Result<Self, String> {
+    pub(crate) fn make(count: usize, behind: Option<Node>) -> Result<Self, String> {
         sweep();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let prefix = format!("{FAMILY}{}-{number}", std::process::id());
-        let hosts = Self {
+        let mut hosts = Self {
             prefix,
             number,
             count,
+            behind: behind.map(|node| (node, None)),
         };
         let switch = hosts.switch();
         ip(&["netns", "add", &switch])?;
         ip(&["-n", &switch, "link", "add", "switch", "type", "bridge"])?;
         ip(&["-n", &switch, "link", "set", "switch", "up"])?;
         for node in (0..count).map(Node) {
-            hosts.plug_in(node)?;
+            if Some(node) == behind {
+                hosts.hide(node)?;
+            } else {
+                let address = hosts.address(node);
+                hosts.plug_in(&hosts.name(node), &node.to_string(), address)?;
+            }
         }
         Ok(hosts)
     }
@@ -49,6 +58,9 @@ impl Hosts {
 
     /// The address of a node.
     pub(crate) fn address(&self, node: Node) -> Ipv4Addr {
+        if self.is_behind(node) {
+            return INNER_HOST;
+        }
         let last = u8::try_from(node.0 + 1).expect("a switch has room for 250 hosts");
         Ipv4Addr::new(10, 77, 0, last)
     }
@@ -76,32 +88,83 @@ impl Hosts {
         (0..self.count).for_each(|index| self.set_link(Node(index), true));
     }
 
+    /// The router of a node forgets whom it stood for.
+    ///
+    /// # Panics
+    /// When the node has none.
+    pub(crate) fn forget(&self, node: Node) {
+        let behind = self.behind.as_ref().filter(|(it, _)| *it == node);
+        let nat = behind.and_then(|(_, nat)| nat.as_ref());
+        nat.expect("the node is behind a router").forget();
+    }
+
+    fn is_behind(&self, node: Node) -> bool {
+        self.behind.as_ref().is_some_and(|(it, _)| *it == node)
+    }
+
     fn switch(&self) -> String {
         format!("{}-switch", self.prefix)
     }
 
-    fn plug_in(&self, node: Node) -> Result<(), String> {
-        let (name, switch) = (self.name(node), self.switch());
-        let port = format!("port-{node}");
-        let address = format!("{}/24", self.address(node));
-        ip(&["netns", "add", &name])?;
-        ip(&["-n", &name, "link", "set", "lo", "up"])?;
-        let pair = [
-            "-n", &name, "link", "add", "eth0", "type", "veth", "peer", "name", &port,
-        ];
-        ip(&[&pair[..], &["netns", &switch]].concat())?;
+    /// A host on the switch.
+    fn plug_in(&self, name: &str, port: &str, address: Ipv4Addr) -> Result<(), String> {
+        ip(&["netns", "add", name])?;
+        ip(&["-n", name, "link", "set", "lo", "up"])?;
+        let (port, switch) = (format!("port-{port}"), self.switch());
+        let pair = ["link", "add", "eth0", "type", "veth", "peer", "name", &port];
+        ip(&[&["-n", name][..], &pair, &["netns", &switch]].concat())?;
         ip(&[
             "-n", &switch, "link", "set", &port, "master", "switch", "up",
         ])?;
-        ip(&["-n", &name, "addr", "add", &address, "dev", "eth0"])?;
-        ip(&["-n", &name, "link", "set", "eth0", "up"])?;
-        self.route(node)
+        let address = format!("{address}/24");
+        ip(&["-n", name, "addr", "add", &address, "dev", "eth0"])?;
+        ip(&["-n", name, "link", "set", "eth0", "up"])?;
+        // A way out, as hosts have: by it a founder finds the address that others reach it at.
+        ip(&["-n", name, "route", "replace", "default", "dev", "eth0"])
     }
 
-    /// A way out, as hosts have: by it a founder finds the address that others reach it at.
+    /// A host on a cable of its own, at whose other end is its router.
+    fn hide(&mut self, node: Node) -> Result<(), String> {
+        let [name, inside, outside] = ["", "-in", "-out"].map(|it| self.name(node) + it);
+        self.plug_in(&outside, &format!("{node}-out"), ROUTER)?;
+        for name in [&name, &inside] {
+            ip(&["netns", "add", name])?;
+            ip(&["-n", name, "link", "set", "lo", "up"])?;
+        }
+        let pair = [
+            "link", "add", "eth0", "type", "veth", "peer", "name", "eth0",
+        ];
+        ip(&[&["-n", &name][..], &pair, &["netns", &inside]].concat())?;
+        for (name, address) in [(&name, INNER_HOST), (&inside, INNER_ROUTER)] {
+            let address = format!("{address}/24");
+            ip(&["-n", name, "addr", "add", &address, "dev", "eth0"])?;
+            ip(&["-n", name, "link", "set", "eth0", "up"])?;
+        }
+        self.route(node)?;
+        let others = (0..self.count).map(Node).filter(|other| *other != node);
+        let others: Vec<_> = others
+            .map(|other| SocketAddrV4::new(self.address(other), self.port(other)))
+            .collect();
+        for other in &others {
+            let address = format!("{}/32", other.ip());
+            ip(&["-n", &inside, "addr", "add", &address, "dev", "lo"])?;
+        }
+        let others: Vec<_> = others.into_iter().map(SocketAddr::V4).collect();
+        let nat = Nat::open(&inside, &outside, &others);
+        let nat = nat.map_err(|cause| format!("a router in namespaces: {cause}"))?;
+        self.behind = Some((node, Some(nat)));
+        Ok(())
+    }
+
+    /// The way out of a node's host.
     fn route(&self, node: Node) -> Result<(), String> {
-        let words = ["route", "replace", "default", "dev", "eth0"];
-        ip(&[&["-n", self.name(node).as_str()][..], &words].concat())
+        let name = self.name(node);
+        let router = INNER_ROUTER.to_string();
+        let words: &[&str] = match self.is_behind(node) {
+            true => &["route", "replace", "default", "via", &router],
+            false => &["route", "replace", "default", "dev", "eth0"],
+        };
+        ip(&[&["-n", name.as_str()][..], words].concat())
     }
 }
 
@@ -141,6 +204,15 @@ fn ip(words: &[&str]) -> Result<(), String> {
     done.then_some(())
         .ok_or_else(|| format!("`ip {line}`: {}", said.trim()))
 }
+
+/// Where a router is on the switch.
+const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 251);
+
+/// Where it is for the host behind it.
+const INNER_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+
+/// The host behind it.
+const INNER_HOST: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
 
 const FAMILY: &str = "director-";
 static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -34,11 +34,21 @@ pub use application::{Application, foreign_key, foreign_pair};
 mod life;
 pub use life::Life;
 
+mod moment;
+pub use moment::Moment;
+
 mod process;
 
 mod net;
 
 mod hosts;
+
+mod nat;
+
+mod disk;
+
+mod clock;
+pub use clock::Clock;
 
 mod watchdog;
 
@@ -47,6 +57,9 @@ pub use ran::Ran;
 
 mod program;
 pub use program::director;
+
+mod release;
+pub use release::Release;
 
 mod timeline;
 

@@ -79,6 +79,15 @@ impl Net {
         }
     }
 
+    /// What one node sends another comes from another address from now on; between hosts: what
+    /// it sends anybody.
+    pub(crate) fn rebind(&self, from: Node, to: Node) {
+        match self {
+            Self::Hosts(hosts) => hosts.forget(from),
+            Self::Relay { relay, .. } => relay.rebind(from, to),
+        }
+    }
+
     /// All passes again.
     pub(crate) fn heal(&self) {
         match self {

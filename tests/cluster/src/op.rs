@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::condition::Condition;
 use crate::name::Node;
 use crate::relay::Weather;
+use crate::release::Release;
 
 /// One step of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,16 @@ pub enum Op {
     },
     /// `director shutdown`; waits until the process has ended.
     Stop(Node),
+    /// SIGTERM to the agent; waits until the process has ended.
+    Terminate(Node),
+    /// Put this release of the program in the place of the one that is installed, as a package
+    /// manager does: a node that runs goes on with the file that it was started from.
+    Install {
+        /// On whose host.
+        node: Node,
+        /// Which.
+        release: Release,
+    },
     /// SIGKILL to the agent.
     Kill(Node),
     /// SIGKILL to several agents at once.
@@ -163,6 +174,8 @@ impl fmt::Display for Op {
             Self::Launch(node) => write!(f, "launch {node}"),
             Self::Join { node, at } => write!(f, "join {node}, invited by {at}"),
             Self::Stop(node) => write!(f, "stop {node}"),
+            Self::Terminate(node) => write!(f, "terminate {node}"),
+            Self::Install { node, release } => write!(f, "install {release} on {node}"),
             Self::Kill(node) => write!(f, "kill {node}"),
             Self::KillAll(nodes) => {
                 f.write_str("kill")?;

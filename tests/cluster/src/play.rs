@@ -24,6 +24,8 @@ impl Scene {
             Op::Launch(node) => self.launch(*node),
             Op::Join { node, at } => self.join(*node, *at),
             Op::Stop(node) => self.stop(*node),
+            Op::Terminate(node) => self.terminate(*node),
+            Op::Install { node, release } => self.install(*node, *release),
             Op::Kill(node) => self.kill(&[*node]),
             Op::KillAll(nodes) => self.kill(nodes),
             Op::Pause(node) => self.cast().processes[node.0].signal(Signal::SIGSTOP),
@@ -37,7 +39,7 @@ impl Scene {
             Op::BlowAll(weather) => self.blow_all(*weather),
             Op::Heal => self.net.heal(),
             Op::Shelter(node) => self.relay().sky().shelter(*node),
-            Op::Rebind { from, to } => self.relay().rebind(*from, *to),
+            Op::Rebind { from, to } => self.net.rebind(*from, *to),
             Op::Run {
                 on,
                 line,
@@ -129,12 +131,21 @@ impl Scene {
 
     fn stop(&self, node: Node) {
         check(&self.run(node, "shutdown"), 0, &[]);
+        self.await_end(node);
+    }
+
+    fn terminate(&self, node: Node) {
+        self.cast().processes[node.0].signal(Signal::SIGTERM);
+        self.await_end(node);
+    }
+
+    fn await_end(&self, node: Node) {
         let Cast {
             processes,
             watchdog,
         } = &mut *self.cast();
         let ended = processes[node.0].ended(Duration::from_secs(30), watchdog);
-        assert!(ended, "{node} has said that it shut down, and runs");
+        assert!(ended, "{node} was told to stop, and runs");
     }
 
     fn kill(&self, nodes: &[Node]) {

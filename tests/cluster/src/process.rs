@@ -34,6 +34,10 @@ pub(crate) struct Process {
     name: Node,
     namespace: Option<String>,
     folder: PathBuf,
+    // Where the program of its host is installed.
+    program: PathBuf,
+    // The library and the offset of its host's clock, where that is wrong.
+    clock: Option<(PathBuf, PathBuf)>,
     child: Option<Child>,
 }
 
@@ -46,6 +50,8 @@ impl Process {
             name,
             folder,
             namespace: place.namespace,
+            program: director().to_owned(),
+            clock: None,
             child: None,
         };
         process.write("adminport.cfg", &format!("{}\n", place.port));
@@ -67,6 +73,16 @@ impl Process {
         self.folder.with_extension("log")
     }
 
+    /// From now on its host has this program.
+    pub(crate) fn run_by(&mut self, program: PathBuf) {
+        self.program = program;
+    }
+
+    /// From now on what is started on its host goes by this library and offset.
+    pub(crate) fn go_by(&mut self, library: PathBuf, offset: PathBuf) {
+        self.clock = Some((library, offset));
+    }
+
     /// Writes a file of the Director directory.
     pub(crate) fn write(&self, file: &str, content: &str) {
         fs::write(self.folder.join(file), content).unwrap();
@@ -78,11 +94,17 @@ impl Process {
             // It becomes the program: the process is the node's.
             Some(namespace) => {
                 let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(director());
+                command
+                    .args(["netns", "exec", namespace])
+                    .arg(&self.program);
                 command
             }
-            None => Command::new(director()),
+            None => Command::new(&self.program),
         };
+        if let Some((library, offset)) = &self.clock {
+            command.env("LD_PRELOAD", library);
+            command.env("DIRECTOR_CLUSTER_CLOCK", offset);
+        }
         command
             .args(words)
             .current_dir(self.folder.parent().unwrap())
@@ -119,6 +141,12 @@ impl Process {
     pub(crate) fn is_running(&mut self) -> bool {
         let child = self.child.as_mut();
         child.is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// How its process ended, if it has.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let child = self.child.as_mut()?;
+        child.try_wait().unwrap()?.code()
     }
 
     /// Sends a signal to the agent.

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::application::{Application, key_pair};
 use crate::condition::{Condition, Seen};
+use crate::disk::Disk;
 use crate::hosts::Hosts;
 use crate::name::{A, Node};
 use crate::net::Net;
@@ -32,6 +33,10 @@ pub struct Plan {
     pub application: Application,
     /// Whether each node has a host of its own, instead of the relay on loopback.
     pub on_hosts: bool,
+    /// Which of them is behind a router that translates addresses.
+    pub behind_nat: Option<Node>,
+    /// How much room the disk under each Director directory has, if it has one of its own.
+    pub disks_bytes: Option<usize>,
 }
 
 /// Nodes, links and what happened.
@@ -41,6 +46,8 @@ pub struct Scene {
     pub(crate) cast: Mutex<Cast>,
     pub(crate) net: Net,
     pub(crate) timeline: Timeline,
+    // Before the folder that they are mounted in.
+    _disks: Vec<Disk>,
     folder: Option<TempDir>,
     nodes: usize,
     application: Application,
@@ -97,12 +104,17 @@ impl Scene {
     /// So many nodes on hosts of their own; `None`, and a word on stderr, where there can be none.
     #[must_use]
     pub fn on_hosts(nodes: usize) -> Option<Self> {
-        let plan = Plan {
+        Self::set_on_hosts(Plan {
             nodes,
-            on_hosts: true,
             ..Plan::default()
-        };
-        match Self::try_set(plan) {
+        })
+    }
+
+    /// As planned, on hosts; `None`, and a word on stderr, where there can be none.
+    #[must_use]
+    pub fn set_on_hosts(plan: Plan) -> Option<Self> {
+        let on_hosts = true;
+        match Self::try_set(Plan { on_hosts, ..plan }) {
             Ok(scene) => Some(scene),
             Err(reason) => {
                 eprintln!("skipped: this process may make no network namespaces: {reason}");
@@ -118,13 +130,21 @@ impl Scene {
     pub fn try_set(plan: Plan) -> Result<Self, String> {
         let seed = seed();
         let net = match plan.on_hosts {
-            true => Net::Hosts(Hosts::make(plan.nodes)?),
+            true => Net::Hosts(Hosts::make(plan.nodes, plan.behind_nat)?),
             false => Net::relayed(plan.nodes, seed),
         };
         let folder = tempfile::Builder::new()
             .prefix("cluster-")
             .tempdir()
             .unwrap();
+        let mut disks = Vec::new();
+        for node in (0..plan.nodes).map(Node) {
+            if let Some(bytes) = plan.disks_bytes {
+                let at = folder.path().join(node.to_string());
+                fs::create_dir(&at).unwrap();
+                disks.push(Disk::mount(&at, bytes)?);
+            }
+        }
         let lay_out = |node| {
             let process = Process::lay_out(node, folder.path(), net.place(node));
             process.write("test_tls.key", &key_pair().1);
@@ -140,6 +160,7 @@ impl Scene {
             timeline: Timeline::default(),
             nodes: plan.nodes,
             application: plan.application,
+            _disks: disks,
             folder: Some(folder),
         };
         scene
@@ -281,6 +302,11 @@ impl Scene {
     /// Whether the node's process is there.
     pub fn runs(&self, node: Node) -> bool {
         self.cast().processes[node.0].is_running()
+    }
+
+    /// The exit code of a node that has ended by itself.
+    pub fn exit_code(&self, node: Node) -> Option<i32> {
+        self.cast().processes[node.0].exit_code()
     }
 
     /// Builds a version of the application and gives the package.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cluster::{A, B, C, Condition, Node, Op, Scene, Traffic, answers};
+use cluster::{A, B, C, Condition, Moment, Node, Op, Scene, Traffic, answers};
 
 /// A convention of three whose actor runs where the leader does not.
 fn three() -> Scene {
@@ -76,9 +76,13 @@ fn a_leader_killed_in_the_middle_of_an_update_leaves_one_version() {
     let mut traffic = Traffic::begin(&scene, &rest).after("1.0");
     traffic.flow(Duration::from_millis(500));
     scene.build("2.0");
+    let (logged, begun) = (
+        scene.log(leader).len(),
+        Moment::Logged("step=", Duration::ZERO),
+    );
     let ran = std::thread::scope(|scope| {
         let loading = scope.spawn(|| traffic.load(&scene, rest[0], "load", "2.0"));
-        std::thread::sleep(Duration::from_millis(150));
+        scene.await_moment(leader, logged, begun);
         scene.play(&[Op::Kill(leader)]);
         loading.join().unwrap()
     });

@@ -105,6 +105,37 @@ fn packets_lost_doubled_delayed_and_reordered_change_nothing_that_is_seen() {
 }
 
 #[test]
+fn who_hears_of_a_switch_late_gives_no_older_answer_after_the_load() {
+    let scene = Scene::convention(3);
+    let leader = scene.leader();
+    let [home, late] = scene.others(leader)[..] else {
+        unreachable!("three nodes");
+    };
+    scene.play(&[
+        Op::load(home, "1.0"),
+        Op::until(answers(late, "'1.0'"), "it knows the role"),
+        Op::Blow {
+            from: leader,
+            to: late,
+            weather: Weather {
+                delay: Duration::from_millis(300),
+                ..Weather::FINE
+            },
+        },
+    ]);
+    let mut traffic = Traffic::begin(&scene, &[late]).after("1.0");
+    for version in ["2.0", "3.0"] {
+        let ran = traffic.load(&scene, home, "load", version);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        // Longer than what an answer of the version before would still come in.
+        traffic.flow(Duration::from_millis(500));
+    }
+    let account = traffic.end(&scene);
+    account.assert_nothing_lost();
+    assert!(account.answered_by("3.0") > 0, "{account}");
+}
+
+#[test]
 fn a_path_that_swallows_large_packets_is_still_a_path() {
     let scene = Scene::with(2);
     let narrow = Weather {

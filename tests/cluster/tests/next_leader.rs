@@ -3,38 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail the test")]
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cluster::{Application, Condition, D, Node, Op, Plan, Scene, Traffic, answers};
-
-/// When the leader is killed.
-#[derive(Clone, Copy)]
-enum Moment {
-    /// An actor of this version waits at a gate.
-    Gate(&'static str, &'static str),
-    /// So long after the leader has logged this text.
-    Logged(&'static str, Duration),
-}
-
-/// Waits for the moment without a pause that could miss it.
-fn await_moment(scene: &Scene, leader: Node, logged: usize, moment: Moment) {
-    let until = Instant::now() + Duration::from_secs(60);
-    let is_there = || match moment {
-        Moment::Gate(event, version) => {
-            let at = format!("at-{event}");
-            let mut life = scene.life().into_iter();
-            life.any(|it| it.event == at && it.version == version)
-        }
-        Moment::Logged(text, _) => scene.log(leader)[logged..].contains(text),
-    };
-    while !is_there() {
-        assert!(Instant::now() < until, "the rollout never came there");
-        std::thread::sleep(Duration::from_micros(300));
-    }
-    if let Moment::Logged(_, after) = moment {
-        std::thread::sleep(after);
-    }
-}
+use cluster::{Application, Condition, D, Moment, Op, Plan, Scene, Traffic, answers};
 
 /// Kills the leader at a moment of the load of `version`, and has the next one end it.
 fn update(scene: &Scene, traffic: &mut Traffic, version: &'static str, moment: Moment) {
@@ -42,13 +13,11 @@ fn update(scene: &Scene, traffic: &mut Traffic, version: &'static str, moment: M
     let leader = scene.leader();
     let rest = scene.others(leader);
     assert_ne!(leader, D, "the home of the desk never leads");
-    if let Moment::Gate(event, of) = moment {
-        scene.close_gate(event, of);
-    }
+    scene.prepare(moment);
     let logged = scene.log(leader).len();
     let ran = std::thread::scope(|scope| {
         let loading = scope.spawn(|| traffic.load(scene, D, "load", version));
-        await_moment(scene, leader, logged, moment);
+        scene.await_moment(leader, logged, moment);
         scene.play(&[Op::Kill(leader)]);
         scene.wait(
             &Condition::LedBy {
@@ -57,9 +26,7 @@ fn update(scene: &Scene, traffic: &mut Traffic, version: &'static str, moment: M
             },
             "the others elect one",
         );
-        if let Moment::Gate(event, of) = moment {
-            scene.open_gate(event, of);
-        }
+        scene.release(moment);
         loading.join().unwrap()
     });
     assert_eq!(ran.code, Some(0), "the order outlives its leader: {ran:?}");

@@ -382,8 +382,8 @@ const VOUCHER_LIFE_MS: u64 = DAY_MS;
 /// The authority outlives its hosts; its key is replaced by cross-signing.
 const CA_LIFE_MS: u64 = 20 * 365 * DAY_MS;
 
-/// How far clocks of two hosts may be apart.
-const BACKDATED_MS: u64 = 60 * 60 * SECOND_MS;
+/// How far clocks of two hosts may be apart: one an hour ahead, one an hour behind, and some more.
+const BACKDATED_MS: u64 = 3 * 60 * 60 * SECOND_MS;
 
 #[cfg(test)]
 mod tests;

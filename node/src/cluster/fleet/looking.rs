@@ -213,14 +213,11 @@ impl ClusterFleet {
         sets.dedup();
         for (member, _) in kind {
             let name = self.name(*member);
-            match self.ensure_held(*member, source, bytes, None).await {
-                Ok(None) => {}
-                Ok(Some(distrust)) => {
-                    reasons.push(format!("`{name}` does not trust it: {distrust}"));
-                    continue;
-                }
-                Err(reason) => {
-                    reasons.push(format!("`{name}`: {reason}"));
+            let held = self.ensure_held(*member, source, bytes, None).await;
+            match self.unable(*member, held) {
+                None => {}
+                Some(reason) => {
+                    reasons.push(reason);
                     continue;
                 }
             }
@@ -303,15 +300,16 @@ impl ClusterFleet {
             let Some(mut class) = failed.or_else(|| of_kinds.clone().next()).cloned() else {
                 continue;
             };
-            let (fitting, mut reasons) = self.fitting(position, actor, &good);
-            if !fitting.is_empty() {
-                reasons = vec!["those that fit do not hold the package or trust it".to_owned()];
-            }
-            let verified = self.verified(source, bytes, actor, fitting, present).await;
+            let (fitting, reasons) = self.fitting(position, actor, &good);
+            let fits = !fitting.is_empty();
+            let verified = self.verified(source, bytes, actor, fitting, present);
+            let (verified, unable) = verified.await;
             if class.failure.is_none() && verified.is_empty() {
                 let name = &class.name;
-                let reasons = reasons.join("; ");
-                class.failure = Some(nowhere(format!("no member fits `{name}`: {reasons}")));
+                class.failure = Some(match fits {
+                    true => failure(format!("no member can run `{name}`: {}", unable.join("; "))),
+                    false => nowhere(format!("no member fits `{name}`: {}", reasons.join("; "))),
+                });
             }
             preflight.classes.push(class);
             preflight.nodes.push(verified);
@@ -352,7 +350,7 @@ impl ClusterFleet {
     }
 
     /// Those of the fitting members that hold and trust the package: all where each is to run the
-    /// actor, else as many as a choice needs.
+    /// actor, else as many as a choice needs; and why others do not.
     async fn verified(
         &self,
         source: SourceHash,
@@ -360,22 +358,30 @@ impl ClusterFleet {
         actor: &ActorDefinition,
         mut fitting: Vec<NodeId>,
         present: &BTreeSet<NodeId>,
-    ) -> Vec<NodeId> {
+    ) -> (Vec<NodeId>, Vec<String>) {
+        let mut unable = Vec::new();
+        let mut is_able = |member: NodeId, held: Result<Option<String>, String>| {
+            let reason = self.unable(member, held);
+            let is_able = reason.is_none();
+            unable.extend(reason.filter(|_| unable.len() < REASONS_MAX));
+            is_able
+        };
         if actor.placement == Placement::Each {
             let mut holding = JoinSet::new();
             for member in &fitting {
                 let (fleet, member) = (self.clone(), *member);
                 holding.spawn(async move {
                     let held = fleet.ensure_held(member, source, bytes, None).await;
-                    (member, held == Ok(None))
+                    (member, held)
                 });
             }
-            let mut trusting = BTreeMap::new();
+            let mut able = BTreeSet::new();
             while let Some(joined) = holding.join_next().await {
-                trusting.extend(joined.ok());
+                let joined = joined.ok();
+                able.extend(joined.and_then(|(it, held)| is_able(it, held).then_some(it)));
             }
-            let trusts = |member: &NodeId| trusting.get(member) == Some(&true);
-            return fitting.into_iter().filter(trusts).collect();
+            fitting.retain(|member| able.contains(member));
+            return (fitting, unable);
         }
         let holdings = &self.node.mutual.holdings;
         let trusts = |member: NodeId| holdings.judgement(member, source) == Some(None);
@@ -385,14 +391,24 @@ impl ClusterFleet {
             let may_answer = present.contains(&member) || verified.is_empty();
             let wanted = may_answer && verified.len() < VERIFIED_WANTED;
             let trusts = match wanted && !trusts(member) {
-                true => self.ensure_held(member, source, bytes, None).await == Ok(None),
+                true => is_able(member, self.ensure_held(member, source, bytes, None).await),
                 false => trusts(member),
             };
             if trusts {
                 verified.push(member);
             }
         }
-        verified
+        (verified, unable)
+    }
+
+    /// Why a member cannot run what it was asked to hold, if it cannot.
+    fn unable(&self, member: NodeId, held: Result<Option<String>, String>) -> Option<String> {
+        let name = self.name(member);
+        match held {
+            Ok(None) => None,
+            Ok(Some(distrust)) => Some(format!("`{name}` does not trust it: {distrust}")),
+            Err(reason) => Some(format!("`{name}`: {reason}")),
+        }
     }
 }
 

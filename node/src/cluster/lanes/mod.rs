@@ -101,7 +101,8 @@ impl Lanes {
             lane.greets |= begins;
             begins
         });
-        begins.then_some(Greets(self, node))
+        // Not `then_some`: what it throws away would be dropped, and end another's greeting.
+        begins.then(|| Greets(self, node))
     }
 
     /// Begins to answer a greeting, unless our own is the one to keep.
@@ -111,7 +112,7 @@ impl Lanes {
             lane.n_answered += u32::from(begins);
             begins
         });
-        begins.then_some(Answers(self, node))
+        begins.then(|| Answers(self, node))
     }
 
     /// Waits until there is a lane to a node.
@@ -386,3 +387,25 @@ const GREETING: &[u8] = b"lane 1";
 
 /// Length of a proof.
 const PROOF_BYTES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: NodeId = NodeId(1);
+    const OTHER: NodeId = NodeId(2);
+
+    #[test]
+    fn a_greeting_that_does_not_begin_ends_none_that_has_begun() {
+        let lanes = Lanes::default();
+        let state = || lanes.with(OTHER, |lane| (lane.greets, lane.n_answered));
+        let ours = lanes.greet(OTHER);
+        assert!(lanes.answer(OTHER, ME).is_none(), "ours is the one to keep");
+        assert_eq!(state(), (true, 0));
+        let theirs = lanes.answer(OTHER, NodeId(3));
+        assert!(theirs.is_some() && lanes.greet(OTHER).is_none());
+        assert_eq!(state(), (true, 1));
+        drop((ours, theirs));
+        assert_eq!(state(), (false, 0));
+    }
+}

@@ -13,7 +13,7 @@ use protocol::NodeId;
 use protocol::wire::RefusalCode;
 use rand::Rng;
 use tokio::time::{Instant, timeout};
-use transport::bulk::{GetFault, Providers, PullFault};
+use transport::bulk::{Providers, PullFault};
 use transport::{Alpn, Connection};
 
 use super::super::peers::Peers;
@@ -190,9 +190,9 @@ impl<D: Dial> Providers for Line<'_, D> {
 }
 
 /// A fault with its causes, on one line.
-pub(super) fn told(fault: &GetFault) -> String {
+pub(super) fn told(fault: &dyn std::error::Error) -> String {
     let mut text = fault.to_string();
-    let mut cause = std::error::Error::source(fault);
+    let mut cause = fault.source();
     while let Some(inner) = cause {
         text = format!("{text}: {inner}");
         cause = inner.source();

@@ -7,6 +7,7 @@
 //! Not here: which members are to hold what (`fleet`), the files themselves (`store`).
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ struct Pull {
 struct Judgement {
     keys: SourceHash,
     distrust: Option<String>,
+    /// Its bytes are not those that were kept.
+    is_damaged: bool,
 }
 
 /// A package that is held here.
@@ -93,12 +96,30 @@ pub(crate) enum HoldFault {
         /// Bytes known.
         wanted: u64,
     },
+    /// Its bytes have changed on the disk.
+    #[error(
+        "`{path}` is damaged: its bytes are not those of package {} any more; it is replaced as \
+         soon as a member brings it, or when the package is loaded again",
+        hash.short(), path = path.display()
+    )]
+    Damaged {
+        /// Which.
+        hash: SourceHash,
+        /// Its file.
+        path: PathBuf,
+    },
     /// The disk.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    #[error("{}", line::told(.0))]
+    Store(StoreError),
     /// A task of it ended by a bug.
     #[error("a task of the package store ended early")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl From<StoreError> for HoldFault {
+    fn from(fault: StoreError) -> Self {
+        Self::Store(fault)
+    }
 }
 
 impl Packages {
@@ -127,13 +148,17 @@ impl Packages {
         bytes: Option<u64>,
         holders: &[NodeId],
     ) -> Result<Held, HoldFault> {
-        if !self.has(hash) {
+        if self.is_wanting(hash).await? {
             let pull = self.pull_of(hash);
             pull.lock_holders().add(holders);
             let _turn = pull.turn.lock().await;
-            if !self.has(hash) {
+            if self.is_wanting(hash).await? {
                 let pulled = self.bring(dial, hash, bytes, &pull).await;
                 self.forget_pull(hash);
+                if self.has(hash) && matches!(&pulled, Err(HoldFault::Pull { .. })) {
+                    // Nobody brings what would replace it: that it is damaged is what to tell.
+                    self.judge(hash).await?;
+                }
                 pulled?;
             }
         }
@@ -186,13 +211,35 @@ impl Packages {
         self.store.path(hash).is_file()
     }
 
+    /// Whether the package is not here, or not as it was.
+    async fn is_wanting(&self, hash: SourceHash) -> Result<bool, HoldFault> {
+        if !self.has(hash) {
+            return Ok(true);
+        }
+        match self.judge(hash).await {
+            Err(HoldFault::Damaged { .. }) => Ok(true),
+            judged => judged.map(|_| false),
+        }
+    }
+
+    /// Looks again at a package that could not be used; says so if it is damaged.
+    pub(crate) async fn doubt(&self, hash: SourceHash) -> Option<HoldFault> {
+        self.judged().remove(&hash);
+        let judged = self.judge(hash).await;
+        judged
+            .err()
+            .filter(|fault| matches!(fault, HoldFault::Damaged { .. }))
+    }
+
     /// Those of `named` that are held here, and those among them that are not trusted.
     pub(crate) fn report(
         &self,
         named: &BTreeSet<SourceHash>,
     ) -> (Vec<SourceHash>, Vec<(SourceHash, String)>) {
-        let held: Vec<_> = named.iter().copied().filter(|h| self.has(*h)).collect();
-        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let judged = self.judged();
+        let is_damaged = |hash: &SourceHash| judged.get(hash).is_some_and(|it| it.is_damaged);
+        let held = named.iter().copied();
+        let held: Vec<_> = held.filter(|h| self.has(*h) && !is_damaged(h)).collect();
         let distrusted = held.iter().filter_map(|hash| {
             let distrust = judged.get(hash)?.distrust.clone()?;
             Some((*hash, distrust))
@@ -203,24 +250,41 @@ impl Packages {
 
     /// What the own keys say of a held package: `None` is trusted. Judged once for the keys there
     /// are.
+    ///
+    /// # Errors
+    /// [`HoldFault::Damaged`] when it is not what it was.
     pub(crate) async fn judge(&self, hash: SourceHash) -> Result<Option<String>, HoldFault> {
         let (authority, path) = (self.authority.clone(), self.store.path(hash));
+        let store = self.store.clone();
         let known = self.judged().get(&hash).cloned();
         let judging = move || {
             let keys = authority.mark();
-            if let Some(known) = known.filter(|known| known.keys == keys) {
+            if let Some(known) = known.filter(|known| known.keys == keys && !known.is_damaged) {
                 return known;
             }
             let distrust = match authority.verify(&path) {
                 Ok(trusted) if Verified::hash(&trusted.verified) == hash => None,
-                Ok(_) => Some(format!("the store's file for {} is damaged", hash.short())),
+                Ok(_) => Some("it is another package".to_owned()),
                 Err(error) => Some(error.to_string()),
             };
-            Judgement { keys, distrust }
+            let is_damaged = distrust.is_some() && !store.is_whole(hash).unwrap_or(false);
+            Judgement {
+                keys,
+                distrust,
+                is_damaged,
+            }
         };
         let judgement = tokio::task::spawn_blocking(judging).await?;
-        let distrust = judgement.distrust.clone();
+        let (distrust, is_damaged) = (judgement.distrust.clone(), judgement.is_damaged);
         let before = self.judged().insert(hash, judgement);
+        if is_damaged {
+            let path = self.store.path(hash);
+            let fault = HoldFault::Damaged { hash, path };
+            if before.is_none_or(|before| !before.is_damaged) {
+                tracing::warn!(hash = %hash.short(), %fault, "a package of the store is not used");
+            }
+            return Err(fault);
+        }
         if let Some(reason) = &distrust
             && before.is_none_or(|before| before.distrust != distrust)
         {
@@ -244,8 +308,9 @@ impl Packages {
                 && last.replace(mark) != Some(mark)
             {
                 for hash in named().into_iter().filter(|hash| self.has(*hash)) {
-                    if let Err(fault) = self.judge(hash).await {
-                        tracing::warn!(%fault, "a held package was not judged");
+                    match self.judge(hash).await {
+                        Ok(_) | Err(HoldFault::Damaged { .. }) => {}
+                        Err(fault) => tracing::warn!(%fault, "a held package was not judged"),
                     }
                 }
             }
@@ -258,8 +323,12 @@ impl Packages {
 
     /// A package of the store was verified just now, by the keys that this mark stands for.
     pub(crate) fn verified(&self, hash: SourceHash, keys: SourceHash) {
-        let distrust = None;
-        self.judged().insert(hash, Judgement { keys, distrust });
+        let judgement = Judgement {
+            keys,
+            distrust: None,
+            is_damaged: false,
+        };
+        self.judged().insert(hash, judgement);
     }
 
     /// Forgets what was thought of a package that is removed.

@@ -26,7 +26,7 @@ pub(crate) struct Host {
     pub(crate) folder: TempDir,
     pub(crate) node: Arc<Node>,
     shutdown: CancellationToken,
-    ended: JoinHandle<()>,
+    ended: JoinHandle<Result<(), leader::FatalError>>,
 }
 
 impl Host {
@@ -84,7 +84,7 @@ impl Host {
     pub(crate) async fn stop(self) -> TempDir {
         self.shutdown.cancel();
         let ended = timeout(LONG, self.ended).await;
-        ended.expect("a stop ends").unwrap();
+        ended.expect("a stop ends").unwrap().unwrap();
         self.folder
     }
 

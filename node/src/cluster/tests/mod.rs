@@ -1,6 +1,7 @@
 //! Conventions of several nodes in one process, on loopback.
 
 mod alone;
+mod damage;
 pub(crate) mod host;
 mod intruder;
 mod invitations;
