@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use protocol::limits::STREAM_WINDOW_BYTES;
 use protocol::peer::{
     JoinWishes, PeerRequest, PeerResponse, SessionDown, SessionOpen, SessionUp, Step, StepOutcome,
 };
@@ -254,6 +255,7 @@ impl Follower {
         mut told: usize,
     ) -> Ended {
         received.mark_changed();
+        let mut told_received = 0;
         let mut wished = self.wished.subscribe();
         wished.mark_changed();
         for number in 1.. {
@@ -277,6 +279,10 @@ impl Follower {
                     }
                     _changed = received.changed() => {
                         let bytes = *received.borrow_and_update();
+                        if bytes < told_received + STREAM_WINDOW_BYTES / 4 {
+                            continue;
+                        }
+                        told_received = bytes;
                         SessionUp::Received { bytes }
                     }
                 };
