@@ -168,7 +168,7 @@ impl Followers {
         &self,
         limit: Duration,
         holds: impl Fn(usize, u64, &State) -> bool,
-    ) -> Result<(), (usize, State)> {
+    ) -> Result<(), Box<(usize, State)>> {
         let until = tokio::time::Instant::now() + limit;
         let runtime = self.runtime.as_ref().unwrap();
         for (number, follower) in self.all.iter().enumerate() {
@@ -176,7 +176,7 @@ impl Followers {
             let waited =
                 runtime.block_on(async { tokio::time::timeout_at(until, waiting).await.is_ok() });
             if !waited {
-                return Err((number, follower.view()));
+                return Err(Box::new((number, follower.view())));
             }
         }
         Ok(())
