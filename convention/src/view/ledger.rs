@@ -70,12 +70,6 @@ impl Ledger {
         &self.state
     }
 
-    /// Whether a rollout is in progress: members are waited for.
-    #[must_use]
-    pub fn is_rolling(&self) -> bool {
-        !self.state.rollouts.is_empty()
-    }
-
     /// Takes in the registry at a later index.
     pub fn advance(&mut self, index: u64, now: &State) {
         if index <= self.index && self.index > 0 {

@@ -5,12 +5,12 @@
 //! holders so grows threefold with each round, and the leader sends the package about twice.
 //! Pure. Not here: the transfers (`packages`), who is to hold what (`fleet`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::NodeId;
 
 /// Members that one holder serves at a time.
-const AT_ONCE: u32 = 2;
+pub(crate) const AT_ONCE: u32 = 2;
 
 /// Holders named to a member besides the chosen one.
 const OTHERS_MAX: usize = 4;
@@ -20,9 +20,11 @@ const OTHERS_MAX: usize = 4;
 pub(crate) struct Distribution {
     leader: NodeId,
     holders: BTreeMap<NodeId, Served>,
+    /// The holders, those with the least to do first.
+    order: BTreeSet<(Served, NodeId)>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 struct Served {
     now: u32,
     total: u32,
@@ -31,34 +33,32 @@ struct Served {
 impl Distribution {
     /// `holders` have the package already.
     pub(crate) fn new(leader: NodeId, holders: impl IntoIterator<Item = NodeId>) -> Self {
-        let holders = holders.into_iter().map(|node| (node, Served::default()));
-        Self {
+        let mut distribution = Self {
             leader,
-            holders: holders.collect(),
+            holders: BTreeMap::new(),
+            order: BTreeSet::new(),
+        };
+        for node in holders {
+            distribution.set(node, Served::default());
         }
+        distribution
     }
 
     /// Whom the next member is to ask, in this order; `None`: all have enough to do now.
     pub(crate) fn begin(&mut self) -> Option<Vec<NodeId>> {
-        let others = self.holders.len() > usize::from(self.holders.contains_key(&self.leader));
-        let may = |(node, served): &(&NodeId, &Served)| {
-            served.now < AT_ONCE && !(others && **node == self.leader)
-        };
-        let free = self.holders.iter().filter(may);
-        let (chosen, _) = free.min_by_key(|(_, served)| (served.now, served.total))?;
-        let chosen = *chosen;
-        if let Some(served) = self.holders.get_mut(&chosen) {
-            served.now += 1;
-            served.total += 1;
-        }
-        let mut rest: Vec<_> = self.holders.iter().collect();
-        rest.retain(|(node, _)| **node != chosen);
-        rest.sort_by_key(|(node, served)| (**node == self.leader, served.total));
-        let last = rest.iter().any(|(node, _)| **node == self.leader);
-        let rest = rest.into_iter().map(|(node, _)| *node);
+        let leaders = self.holders.contains_key(&self.leader);
+        let others = self.holders.len() > usize::from(leaders);
+        let mut free = self.order.iter();
+        let chosen = free.find(|(_, node)| !(others && *node == self.leader));
+        let (mut served, chosen) = *chosen.filter(|(served, _)| served.now < AT_ONCE)?;
+        served.now += 1;
+        served.total += 1;
+        self.set(chosen, served);
         let mut named = vec![chosen];
-        named.extend(rest.filter(|node| *node != self.leader).take(OTHERS_MAX));
-        if last {
+        let rest = self.order.iter().map(|(_, node)| *node);
+        let rest = rest.filter(|node| *node != chosen && *node != self.leader);
+        named.extend(rest.take(OTHERS_MAX));
+        if leaders && chosen != self.leader {
             named.push(self.leader);
         }
         Some(named)
@@ -66,12 +66,20 @@ impl Distribution {
 
     /// The member that was told to ask `chosen` has the package now, or has failed.
     pub(crate) fn ended(&mut self, chosen: NodeId, member: NodeId, has_it: bool) {
-        if let Some(served) = self.holders.get_mut(&chosen) {
+        if let Some(mut served) = self.holders.get(&chosen).copied() {
             served.now = served.now.saturating_sub(1);
+            self.set(chosen, served);
         }
-        if has_it {
-            self.holders.entry(member).or_default();
+        if has_it && !self.holders.contains_key(&member) {
+            self.set(member, Served::default());
         }
+    }
+
+    fn set(&mut self, node: NodeId, served: Served) {
+        if let Some(before) = self.holders.insert(node, served) {
+            self.order.remove(&(before, node));
+        }
+        self.order.insert((served, node));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::sessions::{Report, Sessions};
+use super::sessions::Sessions;
 
 /// How long a leader that stops waits for its members.
 const HEARD_LIMIT: Duration = Duration::from_millis(500);
@@ -16,8 +16,7 @@ pub(crate) async fn heard(sessions: &Sessions, index: u64) {
     let followed = async {
         loop {
             changed.mark_unchanged();
-            let behind = |report: &Report| report.bound < index;
-            if !sessions.reports().values().any(behind) || changed.changed().await.is_err() {
+            if !sessions.is_any_behind(index) || changed.changed().await.is_err() {
                 return;
             }
         }

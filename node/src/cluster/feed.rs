@@ -60,8 +60,12 @@ struct Stream<'a> {
     cut: Option<Cut>,
     /// An index that waits for others to come with it, and until when.
     owed: Option<(Instant, Streamed)>,
-    /// Whether there may be more to tell.
-    look: bool,
+    /// When to look for more to tell, if there may be any.
+    look: Option<Instant>,
+    /// Whether the member is waited for: what it is told next, an index even, goes out at once.
+    hurried: bool,
+    /// Who votes, unless that has changed since.
+    voters: Option<BTreeSet<NodeId>>,
     sent: u64,
     received: u64,
 }
@@ -74,45 +78,70 @@ impl<'a> Stream<'a> {
             told: Told::new(member, wishes, number),
             cut: None,
             owed: None,
-            look: true,
+            look: Some(Instant::now()),
+            hurried: false,
+            voters: None,
             sent: 0,
             received: 0,
         }
     }
 
+    /// There may be more to tell; it is looked for after a moment, in which still more may come.
+    fn look_soon(&mut self) {
+        let pause = look_pause(self.node.membership.sessions.count());
+        self.look.get_or_insert_with(|| Instant::now() + pause);
+    }
+
+    /// There may be more to tell, and somebody waits for it.
+    fn look_now(&mut self) {
+        self.look = Some(Instant::now());
+    }
+
+    /// When it has something to do, if nobody has said anything meanwhile.
+    fn next_at(&self) -> Option<Instant> {
+        if self.cut.is_some() {
+            return None;
+        }
+        let owed = self.owed.as_ref().map(|(until, _)| *until);
+        self.look.into_iter().chain(owed).min()
+    }
+
     /// Finds what is told next, unless something is on its way.
-    fn find(&mut self) -> Result<(), String> {
+    fn find(&mut self, applied: &mut watch::Receiver<u64>) -> Result<(), String> {
         if self.cut.is_some() {
             return Ok(());
         }
-        if std::mem::take(&mut self.look) {
-            let voters = voters_and_leader(self.node);
+        let now = Instant::now();
+        if self.look.take_if(|at| *at <= now).is_some() {
+            // All that has come up to here is looked at now.
+            applied.mark_unchanged();
+            let node = self.node;
+            let voters = self.voters.get_or_insert_with(|| voters_and_leader(node));
             let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            let registry = &self.node.membership.registry;
+            let registry = &node.membership.registry;
             registry.read_at(|index, state| ledger.advance(index, state));
-            let rolling = ledger.is_rolling();
-            let next = self.told.next(&ledger, &voters);
+            let next = self.told.next(&ledger, voters);
             drop(ledger);
             match next {
                 Next::News(news) => return self.send(&news),
-                // Everybody is waited for.
-                Next::Index(index) if rolling => return self.send(&index),
                 Next::Index(index) => {
                     let until = self.owed.take().map(|(until, _)| until);
-                    let until = until.unwrap_or_else(|| Instant::now() + INDEX_PAUSE);
+                    let pause = index_pause(node.membership.sessions.count());
+                    let until = until.unwrap_or(now + pause);
                     self.owed = Some((until, index));
                 }
                 Next::Nothing => {}
             }
         }
-        match self.owed.take_if(|(until, _)| *until <= Instant::now()) {
+        let hurried = std::mem::take(&mut self.hurried);
+        match self.owed.take_if(|(until, _)| hurried || *until <= now) {
             Some((_, index)) => self.send(&index),
             None => Ok(()),
         }
     }
 
     fn send(&mut self, document: &Streamed) -> Result<(), String> {
-        self.owed = None;
+        (self.owed, self.hurried) = (None, false);
         let cut = Cut::new(document);
         self.cut = Some(cut.map_err(|error| format!("the registry cannot be told: {error}"))?);
         Ok(())
@@ -145,6 +174,7 @@ pub(super) async fn feed(
     let Some(mut votes) = registry.consensus().map(|log| log.standing()) else {
         return "this node votes no more".to_owned();
     };
+    let mut hurry = node.membership.sessions.hurry();
     let wishes = open.wishes.clone();
     let mut stream = wishes.map(|wishes| Stream::new(node, member, wishes));
     let follows = stream.is_some();
@@ -155,13 +185,13 @@ pub(super) async fn feed(
     };
     tokio::pin!(over);
     loop {
-        if let Some(Err(reason)) = stream.as_mut().map(Stream::find) {
+        if let Some(Err(reason)) = stream.as_mut().map(|it| it.find(&mut applied)) {
             return reason;
         }
         let has_room = stream.as_ref().is_some_and(Stream::has_room);
-        let owed = stream.as_ref().filter(|stream| stream.cut.is_none());
-        let owed = owed.and_then(|stream| stream.owed.as_ref());
-        let owed = owed.map(|(until, _)| *until);
+        let next_at = stream.as_ref().and_then(Stream::next_at);
+        // One that is about to look is not woken for each index until then.
+        let listens = stream.as_ref().is_some_and(|stream| stream.look.is_none());
         tokio::select! {
             biased;
             told_up = up.recv() => {
@@ -177,7 +207,7 @@ pub(super) async fn feed(
                         if stream.told.n_wishes() > 2 * WISHES_MAX {
                             return "the member wishes to know too much".to_owned();
                         }
-                        stream.look = true;
+                        stream.look_now();
                         continue;
                     }
                     (Some(_), None) => continue,
@@ -203,21 +233,32 @@ pub(super) async fn feed(
                     return told(&fault);
                 }
             }
-            changed = applied.changed(), if follows => {
+            changed = applied.changed(), if listens => {
                 if changed.is_err() {
                     return "this node stops".to_owned();
                 }
-                applied.borrow_and_update();
-                stream.iter_mut().for_each(|stream| stream.look = true);
+                stream.iter_mut().for_each(Stream::look_soon);
             }
             changed = votes.changed(), if follows => {
                 if changed.is_err() {
                     return "this node votes no more".to_owned();
                 }
                 votes.borrow_and_update();
-                stream.iter_mut().for_each(|stream| stream.look = true);
+                if let Some(stream) = &mut stream {
+                    stream.voters = None;
+                    stream.look_now();
+                }
             }
-            () = until(owed), if owed.is_some() => {}
+            changed = hurry.changed(), if follows => {
+                if changed.is_err() {
+                    return "this node stops".to_owned();
+                }
+                if let Some(stream) = &mut stream {
+                    stream.hurried = true;
+                    stream.look_now();
+                }
+            }
+            () = until(next_at), if next_at.is_some() => {}
         }
     }
 }
@@ -235,7 +276,51 @@ fn voters_and_leader(node: &Node) -> BTreeSet<NodeId> {
     voters
 }
 
+/// How long a session waits before it looks at what has changed, where so many have a session:
+/// a look takes a few microseconds, and all of them together leave most of a processor to others.
+fn look_pause(sessions: usize) -> Duration {
+    shared(sessions, Duration::from_micros(50)).min(LOOK_PAUSE_MAX)
+}
+
 /// How long an index waits for others that a follower gets with it, where nothing of what it has
 /// has changed: much shorter than anything that waits for one, and long enough that a flood of
-/// changes costs it little.
+/// changes costs it little. Whoever waits for all members has them told at once (`hurry`).
+fn index_pause(sessions: usize) -> Duration {
+    shared(sessions, Duration::from_micros(100)).clamp(INDEX_PAUSE, INDEX_PAUSE_MAX)
+}
+
+fn shared(sessions: usize, each: Duration) -> Duration {
+    each.saturating_mul(u32::try_from(sessions).unwrap_or(u32::MAX))
+}
+
+/// What a change may take longer to come to a member that has it, with ten thousand others.
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// What an index waits at least: a handful of members cost nothing.
 const INDEX_PAUSE: Duration = Duration::from_millis(25);
+
+/// A read on a follower that is to be of now waits for an index, and a person for the read.
+const INDEX_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_followers_the_longer_an_index_waits_and_never_for_long() {
+        let ms = Duration::from_millis;
+        assert_eq!(
+            (look_pause(3), index_pause(3)),
+            (Duration::from_micros(150), ms(25))
+        );
+        assert_eq!((look_pause(1_000), index_pause(1_000)), (ms(50), ms(100)));
+        assert_eq!(
+            (look_pause(10_000), index_pause(10_000)),
+            (ms(500), ms(1_000))
+        );
+        assert_eq!(
+            (look_pause(usize::MAX), index_pause(usize::MAX)),
+            (ms(500), ms(1_000))
+        );
+    }
+}

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use leader::RaftId;
 use protocol::NodeId;
+use protocol::limits::STREAM_WINDOW_BYTES;
 use protocol::peer::{PeerRequest, SessionDown, SessionOpen, SessionUp};
 use protocol::registry::FEATURE_LEVEL;
 use protocol::view::Wish;
@@ -343,7 +344,7 @@ impl<'a> Session<'a> {
     /// as it knew them when the session began: until then it is told often how far they are.
     async fn beat(&self, sender: &mut FrameSender, every: Duration) -> String {
         let mut number = 0;
-        let mut received = self.received.subscribe();
+        let (mut received, mut told_received) = (self.received.subscribe(), 0);
         // What has come before this was looked at first is told as well.
         received.mark_changed();
         let mut wishes = self.node.replica.wishes().last();
@@ -373,6 +374,11 @@ impl<'a> Session<'a> {
                     }
                     _changed = received.changed() => {
                         let bytes = *received.borrow_and_update();
+                        // The leader waits for no less, and most documents are a few bytes.
+                        if bytes < told_received + RECEIVED_TOLD_BYTES {
+                            continue;
+                        }
+                        told_received = bytes;
                         SessionUp::Received { bytes }
                     }
                 };
@@ -521,6 +527,10 @@ impl<'a> Session<'a> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The leader is told of so much that has come: it keeps a window on its way that is several times
+/// as large, so that it never waits for what it is not told.
+const RECEIVED_TOLD_BYTES: u64 = STREAM_WINDOW_BYTES / 4;
 
 /// A time that a leader names, kept to what makes sense: added to a clock, it must not overflow.
 fn clamped(millis: u64) -> Duration {

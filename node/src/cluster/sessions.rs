@@ -30,6 +30,9 @@ pub(crate) struct Sessions {
     // Held for a look-up or an insertion only.
     seen: Mutex<BTreeMap<NodeId, Seen>>,
     changed: watch::Sender<u64>,
+    // Apart from the above, which moves thousands of times a second where there are many members.
+    begun: watch::Sender<u64>,
+    hurry: watch::Sender<u64>,
     // Runs that were refused: each is told about once. Held for an insertion only.
     refused: Mutex<BTreeMap<NodeId, Incarnation>>,
     granted: Granted,
@@ -105,10 +108,35 @@ impl Sessions {
         self.changed.subscribe()
     }
 
+    /// Moves with each lease that is granted, and when members have none any more.
+    pub(crate) fn begun(&self) -> watch::Receiver<u64> {
+        self.begun.subscribe()
+    }
+
+    /// From now on somebody waits until all members have what is applied here.
+    pub(crate) fn hurry_all(&self) {
+        self.hurry.send_modify(|times| *times += 1);
+    }
+
+    /// Moves when all members are waited for.
+    pub(super) fn hurry(&self) -> watch::Receiver<u64> {
+        self.hurry.subscribe()
+    }
+
+    /// Whether a member with a lease has said last that it is not as far as this index.
+    pub(super) fn is_any_behind(&self, index: u64) -> bool {
+        self.seen().values().any(|seen| seen.report.bound < index)
+    }
+
+    /// How many members have a lease.
+    pub(crate) fn count(&self) -> usize {
+        self.seen().len()
+    }
+
     /// A member that stops in order has no lease to lose.
     pub(super) fn forget(&self, node: NodeId) {
         self.seen().remove(&node);
-        self.moved();
+        self.turned();
     }
 
     /// Whether the member has begun a session since this node leads.
@@ -170,7 +198,7 @@ impl Sessions {
         }
         entry.until = entry.renewed_until();
         drop(seen);
-        self.moved();
+        self.turned();
         true
     }
 
@@ -241,8 +269,10 @@ impl Sessions {
             .count()
     }
 
-    fn count(&self) -> usize {
-        self.seen().len()
+    /// Another member has a lease, or has none any more.
+    fn turned(&self) {
+        self.begun.send_modify(|begun| *begun += 1);
+        self.moved();
     }
 
     fn moved(&self) {
@@ -320,9 +350,9 @@ fn grant_all(node: &Node) {
 /// Commits the loss of members whose lease and margin are over; this node leads since `begun`.
 async fn expire(node: &Node, begun: Instant) {
     let sessions = &node.membership.sessions;
-    let mut changed = sessions.changed();
+    let mut begun_or_over = sessions.begun();
     loop {
-        changed.borrow_and_update();
+        begun_or_over.borrow_and_update();
         // Who led before has no lease of its own any more, and is soon back if it lives.
         let consensus = node.membership.registry.consensus();
         if let Some(member) = consensus.and_then(|consensus| consensus.led_before()) {
@@ -330,15 +360,11 @@ async fn expire(node: &Node, begun: Instant) {
         }
         let (due, next) = sessions.due(Instant::now());
         if due.is_empty() {
-            let next = async {
-                match next {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = next => {}
-                _moved = changed.changed() => {}
+            // What is renewed ends later, and what is granted meanwhile not before the others:
+            // nobody is looked at for each heartbeat of everybody.
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => drop(begun_or_over.changed().await),
             }
             continue;
         }

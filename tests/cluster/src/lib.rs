@@ -66,5 +66,11 @@ mod timeline;
 mod block;
 pub use block::Block;
 
+mod followers;
+pub use followers::{Asked, Counted, Followers};
+
+mod usage;
+pub use usage::Usage;
+
 mod relay;
 pub use relay::{Passed, Relay, Sky, Weather, Whereabouts};

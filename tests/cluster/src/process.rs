@@ -181,7 +181,7 @@ impl Process {
         true
     }
 
-    fn pid(&self) -> Option<Pid> {
+    pub(crate) fn pid(&self) -> Option<Pid> {
         let child = self.child.as_ref()?;
         Some(Pid::from_raw(child.id().cast_signed()))
     }

@@ -85,7 +85,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("package", &["protocol", "pyliteral"]),
     ("protocol", &[]),
     ("pyliteral", &[]),
-    ("cluster", &["node", "protocol"]),
+    ("cluster", &["node", "transport", "convention", "protocol"]),
     ("xtask", &[]),
 ];
 

@@ -109,12 +109,15 @@ impl ClusterFleet {
     /// can do without.
     pub(super) async fn present(&self) -> BTreeSet<NodeId> {
         let sessions = &self.node.membership.sessions;
-        let mut changed = sessions.changed();
+        let mut begun = sessions.begun();
         let others = self.others();
         let all = async {
-            while !others.iter().all(|member| sessions.has_begun(*member)) {
-                if changed.changed().await.is_err() {
-                    return;
+            // One after the other: all of them are not looked at anew for each that begins.
+            for member in &others {
+                while !sessions.has_begun(*member) {
+                    if begun.changed().await.is_err() {
+                        return;
+                    }
                 }
             }
         };

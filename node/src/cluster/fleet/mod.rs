@@ -16,10 +16,9 @@ use protocol::peer::{PeerRequest, PeerResponse, Step, StepOutcome};
 use protocol::registry::{MemberState, State};
 use protocol::wire::RefusalCode;
 use protocol::{ActorId, GroupDefinition, Incarnation, NodeId, RequestId, SourceHash, Stamp};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::distribution::Distribution;
 use super::lease::FORMER_LEADER;
 use super::peers::PeerFault;
 use super::steps::{self, failure, step_number};
@@ -27,7 +26,10 @@ use crate::agent::fleet::LocalFleet;
 use crate::agent::node::{Node, stamp};
 
 mod looking;
+mod spread;
 mod spreading;
+
+use spread::Spread;
 
 /// How long one attempt of a step may take; the next one finds what the last has begun.
 const ATTEMPT: Duration = Duration::from_secs(30);
@@ -48,12 +50,6 @@ pub(crate) struct ClusterFleet {
     local: Arc<LocalFleet>,
     // Packages on their way to members. Held for look-ups only.
     spreads: Arc<Mutex<BTreeMap<SourceHash, Arc<Spread>>>>,
-}
-
-#[derive(Debug)]
-struct Spread {
-    distribution: Mutex<Distribution>,
-    room: Notify,
 }
 
 /// Why a step was not done at a member.
@@ -186,16 +182,21 @@ impl ClusterFleet {
         let room = Arc::new(Semaphore::new(TOLD_AT_ONCE));
         let mut telling = JoinSet::new();
         for member in self.others() {
-            let (fleet, room) = (self.clone(), Arc::clone(&room));
+            // One after the other: each that waits looks whenever a session begins, and most have
+            // begun theirs when it is their turn.
+            let Ok(room) = Arc::clone(&room).acquire_owned().await else {
+                return;
+            };
+            if self.node.membership.sessions.has_begun(member) {
+                continue;
+            }
+            let fleet = self.clone();
             telling.spawn(async move {
-                let telling = async {
-                    let _room = room.acquire().await;
-                    fleet.step(member, Step::Applied { index: 0 }).await
-                };
+                let _room = room;
                 tokio::select! {
                     biased;
                     () = fleet.begun_or_gone(member) => {}
-                    _told = telling => {}
+                    _told = fleet.step(member, Step::Applied { index: 0 }) => {}
                 }
             });
         }
@@ -291,6 +292,7 @@ impl Fleet for ClusterFleet {
     /// A member that does not get there within [`APPLIED_LIMIT`] is granted no more lease until it
     /// does; without one it is lost, and waited for no longer.
     async fn applied(&self, index: u64) {
+        self.node.membership.sessions.hurry_all();
         let mut steps = JoinSet::new();
         for member in self.others() {
             let fleet = self.clone();

@@ -1,16 +1,16 @@
 //! Packages to members: whom a load needs, in an order that spares every holder.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use protocol::control::{ActorFailure, Reach};
 use protocol::peer::{Step, StepOutcome};
 use protocol::{NodeId, RequestId, SourceHash};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
-use super::{ClusterFleet, Spread, up};
-use crate::cluster::distribution::Distribution;
+use super::spread::Spread;
+use super::{ClusterFleet, up};
 use crate::cluster::placement;
 use crate::cluster::steps::failure;
 use crate::cluster::voters;
@@ -109,7 +109,7 @@ impl ClusterFleet {
     /// right after a partition or an election it may not have done so yet.
     async fn majority_is_there(&self) {
         let sessions = &self.node.membership.sessions;
-        let mut changed = sessions.changed();
+        let mut begun = sessions.begun();
         let there = || {
             let voters = voters::voters(&self.node);
             let here = |voter: &NodeId| {
@@ -118,7 +118,7 @@ impl ClusterFleet {
             };
             voters.iter().filter(|voter| here(voter)).count() > voters.len() / 2
         };
-        let come = async { while !there() && changed.changed().await.is_ok() {} };
+        let come = async { while !there() && begun.changed().await.is_ok() {} };
         let _in_time = tokio::time::timeout(MAJORITY_LIMIT, come).await;
     }
 
@@ -250,12 +250,8 @@ impl ClusterFleet {
             bytes,
             holders: holders.clone(),
         };
-        let leaving = Leaving {
-            spread: &spread,
-            chosen: holders.first().copied().filter(|_| known.is_none()),
-            member,
-            has_it: false,
-        };
+        let chosen = holders.first().copied().filter(|_| known.is_none());
+        let leaving = spread.taken(chosen, member);
         let outcome = match self.step(member, step).await {
             Ok(StepOutcome::Held { distrust }) => Ok(distrust),
             Ok(StepOutcome::Failed(failure)) => Err(failure.message),
@@ -282,11 +278,11 @@ impl ClusterFleet {
         let Some(incarnation) = self.node.replica.read(|state| up(state, member)) else {
             return;
         };
-        let mut changed = sessions.changed();
-        let begun =
-            async { while !sessions.has_begun(member) && changed.changed().await.is_ok() {} };
+        let mut begun = sessions.begun();
+        let has_begun =
+            async { while !sessions.has_begun(member) && begun.changed().await.is_ok() {} };
         tokio::select! {
-            () = begun => {}
+            () = has_begun => {}
             () = self.gone(member, incarnation) => {}
         }
     }
@@ -303,9 +299,9 @@ impl ClusterFleet {
     /// Those known to hold a package that are up, as far as is known.
     fn live_holders(&self, source: SourceHash) -> Vec<NodeId> {
         let mut holders = self.node.mutual.holdings.holders(source);
-        let others = self.others();
         let me = self.node.id;
-        holders.retain(|member| *member == me || others.contains(member));
+        let registry = &self.node.replica;
+        registry.read(|state| holders.retain(|it| *it == me || up(state, *it).is_some()));
         holders
     }
 
@@ -316,55 +312,9 @@ impl ClusterFleet {
         let fresh = || {
             let me = self.node.id;
             let holders = self.live_holders(source);
-            Arc::new(Spread {
-                distribution: Mutex::new(Distribution::new(me, holders.into_iter().chain([me]))),
-                room: Notify::new(),
-            })
+            Arc::new(Spread::new(me, holders.into_iter().chain([me])))
         };
         Arc::clone(spreads.entry(source).or_insert_with(fresh))
-    }
-}
-
-impl Spread {
-    /// Whom a member is to ask; waits until one of them has room.
-    async fn place(&self) -> Vec<NodeId> {
-        loop {
-            let room = self.room.notified();
-            let begun = {
-                let distribution = self.distribution.lock();
-                let mut distribution = distribution.unwrap_or_else(PoisonError::into_inner);
-                distribution.begin()
-            };
-            match begun {
-                Some(holders) => return holders,
-                None => room.await,
-            }
-        }
-    }
-}
-
-/// A member's place in a distribution; given back however its transfer ends.
-struct Leaving<'a> {
-    spread: &'a Spread,
-    chosen: Option<NodeId>,
-    member: NodeId,
-    has_it: bool,
-}
-
-impl Leaving<'_> {
-    fn end(mut self, has_it: bool) {
-        self.has_it = has_it;
-    }
-}
-
-impl Drop for Leaving<'_> {
-    fn drop(&mut self) {
-        if let Some(chosen) = self.chosen {
-            let distribution = self.spread.distribution.lock();
-            let mut distribution = distribution.unwrap_or_else(PoisonError::into_inner);
-            distribution.ended(chosen, self.member, self.has_it);
-        }
-        self.spread.room.notify_waiters();
     }
 }
 

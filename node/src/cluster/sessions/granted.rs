@@ -40,7 +40,7 @@ impl Sessions {
             }
         }
         drop(granted);
-        self.moved();
+        self.turned();
     }
 
     /// Waits until the member has no lease of an earlier lead any more; for ever if it has begun a

@@ -154,3 +154,24 @@ async fn a_lease_outlasts_the_lead_that_granted_it() {
     let waited = tokio::time::timeout(Duration::from_secs(60), sessions.ungranted(member));
     assert!(waited.await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_wakes_nobody_that_waits_for_sessions() {
+    let sessions = Sessions::default();
+    let (node, run) = (NodeId(2), Incarnation(7));
+    let (mut begun, mut changed) = (sessions.begun(), sessions.changed());
+    assert!(sessions.grant(node, run, Some(&|| 0)));
+    assert!(begun.has_changed().unwrap());
+    begun.mark_unchanged();
+    changed.mark_unchanged();
+    let report = Report {
+        bound: 5,
+        ..Report::default()
+    };
+    assert_eq!(sessions.hear(node, run, report), Heard::Renewed);
+    assert!(changed.has_changed().unwrap() && !begun.has_changed().unwrap());
+    assert!(sessions.is_any_behind(6) && !sessions.is_any_behind(5));
+    sessions.forget(node);
+    assert!(begun.has_changed().unwrap());
+    assert!(!sessions.is_any_behind(6), "it has gone");
+}
