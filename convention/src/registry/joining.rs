@@ -151,6 +151,7 @@ impl Registry {
             secret,
             uses,
             expires,
+            authority,
             by,
             stamp,
         } = command
@@ -168,6 +169,7 @@ impl Registry {
             expires: *expires,
             issued: *stamp,
             by: by.clone(),
+            authority: *authority,
         };
         tokens.insert(id.clone(), token);
         self.audit_token(*stamp, "token issued", id, by, &format!("uses: {uses}"));

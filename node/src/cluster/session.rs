@@ -12,7 +12,7 @@ use std::time::Duration;
 use leader::RaftId;
 use protocol::NodeId;
 use protocol::peer::{PeerRequest, SessionDown, SessionOpen, SessionUp};
-use protocol::registry::FEATURE_LEVEL;
+use protocol::registry::{FEATURE_LEVEL, KeyDigest};
 use protocol::view::Wish;
 use rand::Rng;
 use tokio::sync::watch;
@@ -401,6 +401,10 @@ impl<'a> Session<'a> {
             .registry
             .read(crate::agent::leftovers::named);
         let (held, distrusted) = node.packages.report(&named);
+        let (certified_by, authorities) = {
+            let identity = node.membership.identity();
+            (identity.certified_by(), identity.held_authorities())
+        };
         SessionUp::Heartbeat {
             number,
             bound: *node.membership.bound.borrow(),
@@ -408,6 +412,8 @@ impl<'a> Session<'a> {
             actors: node.actors.all().len() as u64,
             held,
             distrusted,
+            certified_by: certified_by.map(|key| KeyDigest(key.0)),
+            authorities,
         }
     }
 

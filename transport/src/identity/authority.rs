@@ -289,6 +289,16 @@ impl CaCertificate {
         Self::new(der)
     }
 
+    /// Reads all that are in a file's text.
+    ///
+    /// # Errors
+    /// [`CaCertificateFault`].
+    pub fn all_from_pem(text: &str) -> Result<Vec<Self>, CaCertificateFault> {
+        let ders = CertificateDer::pem_slice_iter(text.as_bytes());
+        ders.map(|der| Self::new(der.map_err(|_cause| CertificateFault::NotPem)?))
+            .collect()
+    }
+
     pub(crate) fn new(der: CertificateDer<'static>) -> Result<Self, CaCertificateFault> {
         let key_hash = key_hash_of(&der)?;
         let x509 = parse(&der)?;

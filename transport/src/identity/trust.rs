@@ -75,18 +75,16 @@ impl Trust {
         let Some(issuer) = certificate.issuer() else {
             return Err(PeerFault::NoAuthority);
         };
-        if self.roots.first().map(CaCertificate::key_hash) == Some(issuer) {
+        if self.roots.iter().any(|root| root.key_hash() == issuer) {
             return Ok(self.clone());
         }
         let vouched = links.iter().any(|link| link.key_hash() == issuer);
-        let known = self.roots.iter().find(|root| root.key_hash() == issuer);
         let shown = own.iter().find(|root| root.key_hash() == issuer);
-        let Some(first) = known.or(shown.filter(|_| vouched)) else {
+        let Some(first) = shown.filter(|_| vouched) else {
             return Err(PeerFault::NoAuthority);
         };
-        let others = self.roots.iter().filter(|root| root.key_hash() != issuer);
         Ok(Self {
-            roots: std::iter::once(first).chain(others).cloned().collect(),
+            roots: std::iter::once(first).chain(&self.roots).cloned().collect(),
             links,
             retired: self.retired.clone(),
         })
