@@ -252,8 +252,8 @@ impl Identity {
         Ok(())
     }
 
-    /// Issues this node's certificate where it has the key to do so and the old one is half over, or
-    /// of an authority that issues no more.
+    /// Issues this node's certificate where it has the key to do so and the old one is half over,
+    /// or of an authority that issues no more.
     pub(crate) fn renew_own(&mut self, now: Stamp) -> Result<bool, IdentityError> {
         let Some(authority) = self.authority() else {
             return Ok(false);

@@ -59,6 +59,8 @@ pub(crate) struct Membership {
     pub(crate) trouble: watch::Sender<Option<String>>,
     /// Another authority issues than the one of this node's certificate.
     pub(crate) renewal: Notify,
+    /// Moves with each new certificate and key of the authority here: the leader waits for them.
+    pub(crate) certified: watch::Sender<u64>,
     lanes: mpsc::UnboundedSender<Connection>,
     waiting: Mutex<Waiting>,
 }
@@ -157,6 +159,7 @@ impl Membership {
             serves: watch::Sender::new(false),
             trouble: watch::Sender::new(None),
             renewal: Notify::new(),
+            certified: watch::Sender::new(0),
             lanes,
             waiting: Mutex::new(Waiting {
                 dialled: Some(dialled),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::wire::{RefusalCode, RenewRequest, RenewResponse};
 use rand::Rng;
+use tokio::sync::watch;
 use transport::Alpn;
 use transport::streams::AskFault;
 
@@ -39,9 +40,12 @@ pub(crate) async fn run(node: Arc<Node>) {
                     (false, true) => Way::Expired,
                     (false, false) => Way::Live,
                 };
-                match renew(&node, way).await {
+                let renewed = renew(&node, way).await;
+                // Whoever is still refused for it is told so again.
+                membership.peers.rumours().retired().send_replace(false);
+                match renewed {
                     Ok(()) => {
-                        membership.peers.rumours().retired().send_replace(false);
+                        membership.certified.send_modify(|times| *times += 1);
                         tracing::info!("certificate renewed");
                         LOOK_AGAIN
                     }
@@ -57,10 +61,17 @@ pub(crate) async fn run(node: Arc<Node>) {
             biased;
             () = node.shutdown.cancelled() => return,
             () = membership.renewal.notified() => {}
-            _told = retired.wait_for(|told| *told && !is_retired) => {}
+            _told = told_of_retirement(&mut retired, pause) => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Waits until somebody says that this node's authority has retired; not at once after it was said
+/// before, whoever says it.
+async fn told_of_retirement(retired: &mut watch::Receiver<bool>, pause: Duration) {
+    tokio::time::sleep(LOOK_AGAIN.min(pause)).await;
+    drop(retired.wait_for(|told| *told).await);
 }
 
 /// How this node comes to a new certificate.

@@ -75,6 +75,7 @@ fn follow(node: &Node, convention: ConventionId, told_of: &Authorities) {
             // A proof by a key that issues no more is none.
             membership.peers.vouched().clear();
             membership.renewal.notify_one();
+            membership.certified.send_modify(|times| *times += 1);
         }
         Err(error) => {
             let reason = told(&error);
@@ -120,6 +121,7 @@ async fn get(node: &Node, key: KeyDigest) -> bool {
         match ask(node, voter, key).await {
             Ok(()) => {
                 tracing::info!(%key, from = %voter.node, "a key of the authority has come");
+                membership.certified.send_modify(|times| *times += 1);
                 return true;
             }
             Err(reason) => {

@@ -349,8 +349,10 @@ impl<'a> Session<'a> {
         let mut wishes = self.node.replica.wishes().last();
         // One that came since the session was opened is new.
         wishes.mark_changed();
+        let mut certified = self.node.membership.certified.subscribe();
         loop {
             number += 1;
+            certified.borrow_and_update();
             let beat = self.heartbeat(number);
             self.sent().push_back((number, Instant::now()));
             if let Err(fault) = sender.send(&beat).await {
@@ -364,6 +366,7 @@ impl<'a> Session<'a> {
                 let told_up = tokio::select! {
                     biased;
                     () = sleep_until(next) => break,
+                    _changed = certified.changed() => break,
                     _changed = wishes.changed(), if self.log.is_none() => {
                         wishes.borrow_and_update();
                         match self.new_wishes() {
