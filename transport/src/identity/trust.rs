@@ -85,7 +85,7 @@ impl Trust {
         };
         Ok(Self {
             roots: std::iter::once(first).chain(&self.roots).cloned().collect(),
-            links,
+            links: links.into_iter().take(LINKS_MAX).collect(),
             retired: self.retired.clone(),
         })
     }
