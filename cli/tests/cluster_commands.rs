@@ -13,10 +13,27 @@ use std::process::Command;
 
 use common::Sandbox;
 
-const VERBS: [&str; 19] = [
-    "status", "members", "load", "refresh", "unload", "invite", "tokens", "approve", "leave",
-    "remove", "drain", "promote", "demote", "voters", "explain", "events", "backup", "restore",
+const VERBS: [&str; 20] = [
+    "status",
+    "members",
+    "load",
+    "refresh",
+    "unload",
+    "invite",
+    "tokens",
+    "approve",
+    "leave",
+    "remove",
+    "drain",
+    "promote",
+    "demote",
+    "voters",
+    "explain",
+    "events",
+    "backup",
+    "restore",
     "recover",
+    "authority",
 ];
 
 #[test]

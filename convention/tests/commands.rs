@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use convention::{Registry, difference, is_each, next_moment, placed, role_standings, work};
 use proptest::prelude::*;
 use protocol::registry::{
-    AUDIT_KEPT, Command, HISTORY_KEPT, KeyDigest, MemberCommand, Outcome, REGISTRY_VERSION,
-    RolloutStep, SlotState, SourceState, State,
+    AUDIT_KEPT, AUTHORITIES_KEPT, Command, HISTORY_KEPT, KeyDigest, MemberCommand, Outcome,
+    REGISTRY_VERSION, RolloutStep, RotationStep, SlotState, SourceState, State,
 };
 use protocol::{NodeId, RolloutId, SlotId, Stamp};
 
@@ -31,6 +31,7 @@ fn check(state: &State) {
     one_of_its_kind_is_one(state);
     names_have_one_owner(state);
     rollouts_are_sound(state);
+    authorities_are_sound(state);
     assert!(state.roll.audit.len() <= AUDIT_KEPT);
     let bounded = |group: &protocol::registry::Group| group.history.len() <= HISTORY_KEPT;
     assert!(state.groups.values().all(bounded));
@@ -46,6 +47,16 @@ fn check(state: &State) {
         .collect();
     let distinct: BTreeSet<_> = keys.iter().collect();
     assert_eq!(keys.len(), distinct.len(), "a key is one member's");
+}
+
+fn authorities_are_sound(state: &State) {
+    let authorities = &state.roll.authorities;
+    let step = authorities.rotation.as_ref().map(|it| &it.step);
+    let both = step == Some(&RotationStep::Issues);
+    assert!(authorities.roots.len() <= if both { 2 } else { 1 });
+    assert!(!both || authorities.roots.len() == 2);
+    assert!(authorities.links.len() <= AUTHORITIES_KEPT);
+    assert!(authorities.retired.len() <= AUTHORITIES_KEPT);
 }
 
 fn active_sources_are_loaded(state: &State) {

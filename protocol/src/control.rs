@@ -11,9 +11,9 @@ pub use calling::{NodeAnswer, NodeCall, NodeWish};
 
 mod cluster;
 pub use cluster::{
-    Candidate, ClusterRequest, ClusterResponse, ConventionStatus, DrawnToken, Explanation, Lies,
-    ListedEvent, ListedMember, ListedToken, MemberDirectory, MemberProgress, OfferedGroup, Reach,
-    WaitingJoiner,
+    AuthorityStatus, Candidate, ClusterRequest, ClusterResponse, ConventionStatus, DrawnToken,
+    Explanation, Lies, ListedAuthority, ListedEvent, ListedMember, ListedToken, MemberDirectory,
+    MemberProgress, OfferedGroup, Reach, WaitingJoiner,
 };
 
 mod system;

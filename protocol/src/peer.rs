@@ -104,6 +104,11 @@ pub enum PeerRequest {
         /// The key.
         key: KeyDigest,
     },
+    /// From a voter to another one: a key of the convention's authority that the registry names.
+    AuthorityKey {
+        /// SHA-256 of its public key info.
+        key: KeyDigest,
+    },
     /// To a member that has loaded a source of an application: what is to be known to take it over.
     Source {
         /// The source.
@@ -191,6 +196,11 @@ pub enum PeerResponse {
     Vouched {
         /// Its certificate for the answerer's key, and those above it (X.509, DER).
         chain: Vec<Vec<u8>>,
+    },
+    /// A key of the convention's authority.
+    AuthorityKey {
+        /// The key and its certificate, PEM.
+        bundle: SecretText,
     },
     /// Whether the node is a member with that key.
     Known {
@@ -345,7 +355,7 @@ pub enum Step {
         raft: u64,
         /// How often the convention was recovered.
         recoveries: u64,
-        /// Key of the convention's authority, PEM.
+        /// Key of the convention's authority and its certificate, PEM.
         authority: SecretText,
     },
     /// Be no voter any more: drop the log and the CA key. Nothing is done where another raft id
@@ -431,6 +441,10 @@ pub enum SessionUp {
         held: Vec<SourceHash>,
         /// Those among them that no own key validates, with the reason.
         distrusted: Vec<(SourceHash, String)>,
+        /// Key of the authority that issued its certificate.
+        certified_by: Option<KeyDigest>,
+        /// Keys of authorities that it holds.
+        authorities: Vec<KeyDigest>,
     },
     /// So much of the registry's stream has come, since the session began: the leader keeps
     /// `STREAM_WINDOW_BYTES` under way, so that no acknowledgement waits behind more.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ConventionId, NodeId, RoleId, RolloutId, SlotId, SourceHash};
-use crate::registry::{Group, Member, Removal, Rollout, Slot, Source};
+use crate::registry::{Authorities, Group, Member, Removal, Rollout, Slot, Source};
 
 /// Something that a follower wishes to know, from now on, besides what concerns itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ pub enum Change {
     Name(String, Option<String>),
     /// A former member.
     Removed(NodeId, Option<Removal>),
+    /// The convention's authorities.
+    Authorities(Box<Authorities>),
 }
 
 /// A document of the registry's stream; it may be longer than a frame, and goes in parts.

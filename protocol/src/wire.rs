@@ -179,6 +179,8 @@ refusal_codes! {
     Unknown = 20;
     /// The certificate names a member that was admitted with another key.
     OtherKey = 21;
+    /// The certificate is of an authority that was replaced: renew it on `join/1`.
+    AuthorityRetired = 22;
 }
 
 /// What comes back for a request: the response, or why there is none.

@@ -14,8 +14,8 @@ use protocol::control::{ClientEnvironment, Hello, Notice, Origin, Request, Respo
 use protocol::definition::{ActorDefinition, AutoUnload};
 use protocol::peer::SessionUp;
 use protocol::registry::{
-    Change, Command, FEATURE_LEVEL, Group, MemberCommand, Outcome, Placement, REGISTRY_VERSION,
-    Recorded, State,
+    Authorities, Change, Command, FEATURE_LEVEL, Group, KeyDigest, MemberCommand, Outcome,
+    Placement, REGISTRY_VERSION, Recorded, Roll, Root, Rotation, RotationStep, State,
 };
 use protocol::view::{self, Settings, Streamed, Wish};
 use protocol::{
@@ -188,9 +188,35 @@ fn commands_and_state_of_the_registry_are_fixed() {
         groups: BTreeMap::from([("foo".to_owned(), group)]),
         requests: BTreeMap::from([(RequestId([8; 16]), recorded)]),
         last_number: 4,
+        roll: Roll {
+            authorities: authorities(),
+            ..Roll::default()
+        },
         ..State::default()
     };
     stored("state.hex", &state);
+}
+
+/// One authority is about to replace another.
+fn authorities() -> Authorities {
+    let root = |number: u8| Root {
+        key: KeyDigest([number; 32]),
+        certificate: vec![number; 3],
+    };
+    Authorities {
+        roots: vec![root(6)],
+        links: vec![vec![56]],
+        retired: vec![root(5)],
+        changes: 3,
+        rotation: Some(Rotation {
+            step: RotationStep::Drawn {
+                root: root(7),
+                link: vec![67],
+            },
+            by: "ann".to_owned(),
+            since: Stamp(4),
+        }),
+    }
 }
 
 #[test]
@@ -215,6 +241,7 @@ fn what_a_follower_is_told_is_told_in_these_bytes() {
             view::Change::Group("foo".to_owned(), Some(Box::new(group))),
             view::Change::Member(NodeId(9), None),
             view::Change::Name("Foo Primary".to_owned(), Some("foo".to_owned())),
+            view::Change::Authorities(Box::new(authorities())),
         ],
     };
     stored("streamed.hex", &streamed);

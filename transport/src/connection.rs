@@ -127,18 +127,17 @@ impl Connection {
         &self.0.about
     }
 
-    /// The key of the authority at the end of the peer's chain, for an operator to compare when
+    /// The key of the authority that issued the peer's certificate, for an operator to compare when
     /// joining without a token.
     #[must_use]
     pub fn authority(&self) -> Option<KeyHash> {
         let shown = self.0.quic.peer_identity()?;
         let chain = shown.downcast::<Vec<CertificateDer<'static>>>().ok()?;
         let (_leaf, above) = chain.split_first()?;
-        let last = above
+        let issuer = above
             .iter()
-            .rev()
             .find_map(|each| CaCertificate::new(each.clone()).ok())?;
-        Some(last.key_hash())
+        Some(issuer.key_hash())
     }
 
     /// Where the peer is now; it may move.

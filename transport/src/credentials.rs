@@ -14,7 +14,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use crate::crypto;
 use crate::identity::{
     CaCertificate, CaCertificateFault, CertificateFault, KeyHash, NodeCertificate, NodeKey,
-    PeerIdentity,
+    PeerIdentity, Trust,
 };
 use crate::verify;
 
@@ -24,8 +24,11 @@ use crate::verify;
 pub struct Credentials {
     identity: PeerIdentity,
     shown: Arc<SingleCertAndKey>,
-    trusted: Vec<CaCertificate>,
+    trust: Trust,
     roots: Arc<RootCertStore>,
+    /// The one that issues.
+    first: Arc<RootCertStore>,
+    retired: Arc<RootCertStore>,
 }
 
 /// Key, certificate and authorities that do not fit together.
@@ -77,8 +80,9 @@ impl Credentials {
     pub fn new(
         key: &NodeKey,
         certificate: &NodeCertificate,
-        trusted: Vec<CaCertificate>,
+        trust: impl Into<Trust>,
     ) -> Result<Self, CredentialsFault> {
+        let trust = trust.into();
         let identity = *certificate.identity();
         if identity.key != key.hash() {
             return Err(CredentialsFault::Key {
@@ -91,18 +95,26 @@ impl Credentials {
             .key_provider
             .load_private_key(key.to_rustls())
             .map_err(CredentialsFault::Unusable)?;
-        let shown = CertifiedKey::new(certificate.chain().to_vec(), private);
-        let roots = verify::roots_of(&trusted).map_err(CredentialsFault::Unusable)?;
+        let shown = trust.shown(certificate).chain().to_vec();
+        let shown = CertifiedKey::new(shown, private);
+        let store = |trusted: &[CaCertificate]| {
+            let roots = verify::roots_of(trusted);
+            roots.map(Arc::new).map_err(CredentialsFault::Unusable)
+        };
+        let issues = trust.roots.first().map(std::slice::from_ref);
         Ok(Self {
             identity,
             shown: Arc::new(SingleCertAndKey::from(shown)),
-            trusted,
-            roots: Arc::new(roots),
+            roots: store(&trust.roots)?,
+            first: store(issues.unwrap_or_default())?,
+            retired: store(&trust.retired)?,
+            trust,
         })
     }
 
     /// Checks the answer to a join and takes over what it brings, with the certificate for the
-    /// node's disk. `authority` is the key that was pinned, or that both sides were shown.
+    /// node's disk. `authority` is the key that was pinned, or that both sides were shown; the one
+    /// that issued may be its successor.
     ///
     /// # Errors
     /// [`CredentialsFault`] when the answer is not from that authority or not for this key.
@@ -122,7 +134,11 @@ impl Credentials {
         }
         let root = verify::pinned_issuer(certificate.chain(), Some(authority), now)
             .map_err(|source| CredentialsFault::Authority { authority, source })?;
-        Ok((Self::new(key, &certificate, vec![root])?, certificate))
+        let trust = Trust::from(vec![root])
+            .follow(&certificate, now)
+            .map_err(|source| CredentialsFault::Authority { authority, source })?;
+        let certificate = certificate.bare();
+        Ok((Self::new(key, &certificate, trust)?, certificate))
     }
 
     /// Checks that `peer` holds the authority's key: a chain that it got from
@@ -137,7 +153,7 @@ impl Credentials {
         now: Stamp,
     ) -> Result<(), verify::PeerFault> {
         let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
-        verify::check_voucher(&chain, peer, &self.roots, now)
+        verify::check_voucher(&chain, peer, &self.first, now)
     }
 
     /// Who the node is.
@@ -149,7 +165,13 @@ impl Credentials {
     /// The authorities that it trusts; several while one replaces another.
     #[must_use]
     pub fn trusted(&self) -> &[CaCertificate] {
-        &self.trusted
+        &self.trust.roots
+    }
+
+    /// All that it knows of authorities.
+    #[must_use]
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     pub(crate) fn shown(&self) -> Arc<SingleCertAndKey> {
@@ -159,13 +181,17 @@ impl Credentials {
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         Arc::clone(&self.roots)
     }
+
+    pub(crate) fn retired(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.retired)
+    }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
             .field("identity", &self.identity)
-            .field("trusted", &self.trusted)
+            .field("trust", &self.trust)
             .finish_non_exhaustive()
     }
 }

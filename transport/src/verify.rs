@@ -1,8 +1,8 @@
 //! Whether a certificate is one of this convention: the checks that rustls calls in a handshake.
 //!
 //! One object per connection, which notes exactly why it said no: an alert on the wire says less.
-//! A client's certificate that has only expired passes here, so that the endpoint can tell it to
-//! renew; everything but `join/1` refuses it there.
+//! A client's certificate that has only expired, or is of an authority that has retired, passes
+//! here, so that the endpoint can tell it to renew; everything but `join/1` refuses it there.
 //! Not here: whether the node is still a member (the endpoint's callback).
 
 use std::sync::{Arc, OnceLock};
@@ -106,12 +106,18 @@ pub(crate) type Note = Arc<Notes>;
 pub(crate) struct Notes {
     fault: OnceLock<PeerFault>,
     met: OnceLock<NodeId>,
+    retired: OnceLock<()>,
 }
 
 impl Notes {
     /// Why the other's certificate was not accepted.
     pub(crate) fn fault(&self) -> Option<&PeerFault> {
         self.fault.get()
+    }
+
+    /// Whether the dialler's certificate is of an authority that has retired.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.get().is_some()
     }
 
     /// Who answered: its certificate holds, and it has proven to have the key in it.
@@ -208,6 +214,8 @@ impl ServerCertVerifier for DiallerCheck {
 #[derive(Debug)]
 pub(crate) struct AcceptorCheck {
     pub(crate) roots: Arc<RootCertStore>,
+    /// Authorities whose certificates are good for a renewal only.
+    pub(crate) retired: Arc<RootCertStore>,
     pub(crate) convention: ConventionId,
     pub(crate) note: Note,
 }
@@ -227,8 +235,15 @@ impl AcceptorCheck {
         } else {
             now
         };
-        check_client_chain(leaf, above, &self.roots, at)
-            .map_err(|cause| fault_of(&cause, &identity))?;
+        let checked = check_client_chain(leaf, above, &self.roots, at);
+        if let Err(cause) = checked {
+            let retired = !self.retired.is_empty()
+                && check_client_chain(leaf, above, &self.retired, at).is_ok();
+            if !retired {
+                return Err(fault_of(&cause, &identity));
+            }
+            let _first = self.note.retired.set(());
+        }
         check_convention(&identity, self.convention)
     }
 }
@@ -282,7 +297,7 @@ impl ClientCertVerifier for AcceptorCheck {
     }
 }
 
-/// The authority in `chain` with the pinned key (or the last one), which issued its first.
+/// The authority in `chain` with the pinned key (or the nearest one), to which its first leads.
 pub(crate) fn pinned_issuer(
     chain: &[CertificateDer<'static>],
     pin: Option<KeyHash>,
@@ -294,7 +309,6 @@ pub(crate) fn pinned_issuer(
     };
     let issuer = above
         .iter()
-        .rev()
         .filter_map(|each| CaCertificate::new(each.clone()).ok())
         .find(|each| pin.is_none_or(|pinned| each.key_hash() == pinned))
         .ok_or_else(|| pin.map_or(PeerFault::NoAuthority, |pinned| PeerFault::Pin { pinned }))?;
@@ -330,7 +344,7 @@ pub(crate) fn roots_of(trusted: &[CaCertificate]) -> Result<RootCertStore, Error
     Ok(roots)
 }
 
-fn check_server_chain(
+pub(crate) fn check_server_chain(
     leaf: &CertificateDer<'_>,
     above: &[CertificateDer<'_>],
     roots: &RootCertStore,
@@ -364,7 +378,7 @@ fn check_convention(identity: &PeerIdentity, ours: ConventionId) -> Result<(), P
     })
 }
 
-fn fault_of(cause: &Error, identity: &PeerIdentity) -> PeerFault {
+pub(crate) fn fault_of(cause: &Error, identity: &PeerIdentity) -> PeerFault {
     let (node, validity) = (identity.node, identity.validity);
     let Error::InvalidCertificate(cause) = cause else {
         return PeerFault::Flawed(cause.to_string());

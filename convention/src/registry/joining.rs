@@ -152,6 +152,7 @@ impl Registry {
             secret,
             uses,
             expires,
+            authority,
             by,
             stamp,
         } = command
@@ -179,6 +180,7 @@ impl Registry {
             expires: *expires,
             issued: *stamp,
             by: by.clone(),
+            authority: *authority,
         };
         tokens.insert(id.clone(), token);
         self.audit_token(*stamp, "token issued", id, by, &format!("uses: {uses}"));

@@ -55,6 +55,7 @@ impl Registry {
             MemberCommand::Issue { .. }
             | MemberCommand::Revoke { .. }
             | MemberCommand::Approve { .. } => self.invite(command),
+            MemberCommand::Authority(command) => self.authority(command),
             MemberCommand::Voters { wanted, by, stamp } => self.want_voters(*wanted, by, *stamp),
             MemberCommand::Note {
                 what,

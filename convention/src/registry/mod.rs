@@ -15,6 +15,7 @@ use protocol::{RequestId, RolloutId, SlotId, SourceHash, Stamp};
 mod actors;
 pub use actors::RESUMED;
 mod audit;
+mod authorities;
 mod joining;
 mod load;
 mod members;

@@ -20,6 +20,7 @@ pub(super) enum Key {
     Rollout(String, RolloutId),
     Name(String),
     Removed(NodeId),
+    Authorities,
 }
 
 /// The registry at one index, as far as views go, and what led there.
@@ -92,6 +93,10 @@ impl Ledger {
         differing(&mut state.roll.removed, removed, |id, _| {
             keys.push(Key::Removed(*id))
         });
+        if state.roll.authorities != now.roll.authorities {
+            state.roll.authorities.clone_from(&now.roll.authorities);
+            keys.push(Key::Authorities);
+        }
         let before = keys.len();
         let groups = &mut state.groups;
         groups.retain(|name, _| {
@@ -157,6 +162,7 @@ impl Ledger {
             Key::Rollout(_, id) => Change::Rollout(*id, boxed(state.rollouts.get(id))),
             Key::Name(name) => Change::Name(name.clone(), state.names.get(name).cloned()),
             Key::Removed(id) => Change::Removed(*id, state.roll.removed.get(id).cloned()),
+            Key::Authorities => Change::Authorities(Box::new(state.roll.authorities.clone())),
         }
     }
 
@@ -179,6 +185,9 @@ impl Ledger {
     /// What is in every view.
     pub(super) fn always(&self, changes: &mut Vec<Change>) {
         changes.push(Change::Settings(self.settings.clone()));
+        if self.state.roll.authorities != Default::default() {
+            changes.push(self.change(&Key::Authorities));
+        }
         let names = self.state.names.iter();
         changes.extend(names.map(|(name, it)| Change::Name(name.clone(), Some(it.clone()))));
         let removed = self.state.roll.removed.iter();

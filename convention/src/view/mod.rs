@@ -2,8 +2,9 @@
 //!
 //! A view is itself a state, with only what concerns the member that has it and what it wished to
 //! know; whatever is in it is as in the registry. In every view: the settings, the names of `.tli`
-//! files, former members, the member itself and the nodes that vote. By interest: groups, each
-//! with its sources, Director actors and rollouts, and the members that host those; single members.
+//! files, former members, the authorities, the member itself and the nodes that vote. By interest:
+//! groups, each with its sources, Director actors and rollouts, and the members that host those;
+//! single members.
 //! A group that has had an actor on the member stays of interest to it.
 //! In none: repeats of requests, tokens, approvals, the audit, a group's history but for the entry
 //! that its source is active by.
@@ -67,6 +68,7 @@ pub fn project(state: &State, viewer: &Viewer<'_>) -> State {
         names: state.names.clone(),
         roll: Roll {
             removed: state.roll.removed.clone(),
+            authorities: state.roll.authorities.clone(),
             ..Roll::default()
         },
         ..State::default()
@@ -126,6 +128,7 @@ pub fn take_in(view: &mut State, changes: Vec<Change>) {
             Change::Rollout(id, rollout) => put(&mut view.rollouts, id, rollout.map(|it| *it)),
             Change::Name(name, group) => put(&mut view.names, name, group),
             Change::Removed(id, removal) => put(&mut view.roll.removed, id, removal),
+            Change::Authorities(authorities) => view.roll.authorities = *authorities,
         }
     }
     count(view);

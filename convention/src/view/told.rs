@@ -151,7 +151,7 @@ impl Told {
         };
         for key in since {
             let is_told = match key {
-                Key::Settings | Key::Name(_) | Key::Removed(_) => true,
+                Key::Settings | Key::Name(_) | Key::Removed(_) | Key::Authorities => true,
                 Key::Member(id) => stays_member(id),
                 Key::Group(group)
                 | Key::Source(group, _)

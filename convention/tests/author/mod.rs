@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use protocol::definition::{self, ActorDefinition, AutoUnload};
 use protocol::registry::{
-    Change, Command, KeyDigest, MemberCommand, Placement, Replacement, RolloutKind, State,
+    AuthorityCommand, Change, Command, KeyDigest, MemberCommand, Placement, Replacement,
+    RolloutKind, Root, State,
 };
 use protocol::{ActorId, GroupDefinition, Incarnation, NodeId, RequestId, SourceHash, Stamp};
 
@@ -144,7 +145,7 @@ impl Author {
         let by = "ann".to_owned();
         let key = KeyDigest([1 + first % 5; 32]);
         let id = format!("t{}", second % 3);
-        let command = match third % 13 {
+        let command = match third % 14 {
             0 | 1 => MemberCommand::Admit {
                 node,
                 key: KeyDigest([node.0 as u8; 32]),
@@ -188,6 +189,7 @@ impl Author {
                 secret: KeyDigest::default(),
                 uses: u32::from(second % 3),
                 expires: Stamp(stamp.0 + 200),
+                authority: key,
                 by,
                 stamp,
             },
@@ -205,6 +207,7 @@ impl Author {
                 stamp,
             },
             11 => MemberCommand::TakeBack { node, by, stamp },
+            12 => MemberCommand::Authority(authority(first, second, by, stamp)),
             _ => MemberCommand::Recovered { node, stamp },
         };
         Command::Member(command)
@@ -319,4 +322,30 @@ pub(crate) fn founded(author: &mut Author) -> Vec<Command> {
         commands.push(author.started(node, 1, Stamp(0)));
     }
     commands
+}
+
+/// A step of a rotation, more often than not at the wrong moment.
+fn authority(first: u8, second: u8, by: String, stamp: Stamp) -> AuthorityCommand {
+    let root = |number: u8| Root {
+        key: KeyDigest([1 + number % 3; 32]),
+        certificate: vec![number % 3],
+    };
+    match first % 4 {
+        0 => AuthorityCommand::Rotate { by, stamp },
+        1 => AuthorityCommand::Drawn {
+            current: root(second),
+            root: root(second.wrapping_add(1)),
+            link: vec![second],
+            stamp,
+        },
+        2 => AuthorityCommand::TakeOver {
+            key: root(second).key,
+            stamp,
+        },
+        _ => AuthorityCommand::Retire {
+            key: root(second).key,
+            by,
+            stamp,
+        },
+    }
 }

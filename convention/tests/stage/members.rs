@@ -17,6 +17,7 @@ pub(super) fn command(verb: &str, rest: &[&str], stamp: Stamp) -> Option<Command
             secret: KeyDigest::default(),
             uses: rest[1].parse().unwrap(),
             expires: Stamp(stamp.0 + rest[2].parse::<u64>().unwrap()),
+            authority: KeyDigest::default(),
             by,
             stamp,
         },

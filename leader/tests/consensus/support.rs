@@ -27,6 +27,7 @@ pub(crate) fn entry(number: u64) -> Command {
         secret: KeyDigest::default(),
         uses: 1,
         expires: Stamp(number + 1_000),
+        authority: KeyDigest::default(),
         by: "x".repeat(200),
         stamp: Stamp(number),
     })

@@ -420,14 +420,14 @@ fn issue(
     joiner: NodeId,
 ) -> Result<JoinResponse, Refusal> {
     let identity = membership.identity();
-    let authority = identity.authority().ok_or_else(no_authority)?;
-    let certificate = authority
+    let certificate = identity
         .issue(&request.certificate_request, joiner, stamp())
+        .ok_or_else(no_authority)?
         .map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
-    let convention = authority.convention();
+    let convention = identity.convention().unwrap_or_default();
+    let authority = identity.authority_key().ok_or_else(no_authority)?;
     let proof = match (request.token_id.as_deref(), identity.user_secret()) {
         (Some(same_user::TOKEN), Some(secret)) => {
-            let authority = authority.certificate().key_hash();
             same_user::conventions(secret, authority, same_user::request_of(request)).to_vec()
         }
         _ => Vec::new(),
@@ -462,7 +462,7 @@ fn known_voters(membership: &Membership) -> Vec<(NodeId, String)> {
 }
 
 /// Gives a member a new certificate for the key that it has, whether or not the old one has
-/// expired.
+/// expired, or is of an authority that was replaced.
 pub(super) fn renew(
     node: &Node,
     from: NodeId,
@@ -474,15 +474,17 @@ pub(super) fn renew(
         if let Some(removal) = state.roll.removed.get(&from) {
             return Err(endpoint::removed(&removal.name, removal.left));
         }
-        Ok(state.members.get(&from).map(|member| member.name.clone()))
+        let member = state.members.get(&from);
+        Ok(member.map(|member| (member.name.clone(), member.admission.key)))
     })?;
-    let Some(name) = known else {
+    let Some((name, admitted)) = known else {
         let text = format!("node `{from}` is no member of this convention");
         return Err(Refusal::new(RefusalCode::UnknownNode, text));
     };
     let asked = Authority::request_key_hash(&request.certificate_request)
         .map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
-    if asked != key {
+    let is_admitted = admitted == KeyDigest::default() || admitted.0 == key.0;
+    if asked != key || !is_admitted {
         membership
             .audit
             .note("renewal refused", &name, "it asked for another key");
@@ -490,10 +492,10 @@ pub(super) fn renew(
         return Err(Refusal::new(RefusalCode::NotAllowed, text));
     }
     let identity = membership.identity();
-    let authority = identity.authority().ok_or_else(no_authority)?;
-    let issued = authority.issue(&request.certificate_request, from, stamp());
-    let issued =
-        issued.map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
+    let issued = identity.issue(&request.certificate_request, from, stamp());
+    let issued = issued
+        .ok_or_else(no_authority)?
+        .map_err(|fault| Refusal::new(RefusalCode::BadRequest, fault.to_string()))?;
     tracing::info!(member = %from, name, "certificate renewed");
     Ok(RenewResponse {
         chain: issued.to_der(),
@@ -540,6 +542,7 @@ mod tests {
             expires: Stamp(expires),
             issued: Stamp(0),
             by: "ann".to_owned(),
+            authority: KeyDigest([1; 32]),
         };
         state.roll.tokens.insert(token.id.to_string(), kept);
         (state, token)

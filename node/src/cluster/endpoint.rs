@@ -220,6 +220,7 @@ fn turned_away(membership: &Membership, rejected: &Rejected) {
             RefusalCode::Removed => "removed member refused",
             RefusalCode::ForeignConvention => "foreign certificate",
             RefusalCode::OtherKey => "certificate with the key of another",
+            RefusalCode::AuthorityRetired => "certificate of a retired authority",
             RefusalCode::VersionTooOld | RefusalCode::VersionTooNew => "protocol refused",
             RefusalCode::CertificateExpired => return,
             _ => "connection refused",

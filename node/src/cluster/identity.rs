@@ -1,6 +1,7 @@
 //! Who this node is, for good: its id, key and certificate, its convention and whom it trusts.
 //!
-//! `state/identity/` holds `node.json`, `node.key`, `node.crt`, `ca.crt`, and on voters `ca.key`.
+//! `state/identity/` holds `node.json`, `node.key`, `node.crt`, and of the convention's authorities
+//! what `authorities` says.
 //! Each file is replaced as a whole, and `node.json` last: what it names is on the disk before.
 //! Not here: how a node joins (`join`), who may (`admission`).
 
@@ -13,10 +14,13 @@ use protocol::{ConventionId, NodeId, Stamp};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use transport::Credentials;
-use transport::identity::{Authority, CaCertificate, KeyHash, NodeCertificate, NodeKey, renew_at};
+use transport::identity::{KeyHash, NodeCertificate, NodeKey, Trust, renew_at};
 use transport::token::TokenSecret;
 
 use crate::directory::StateFolder;
+
+mod authorities;
+use authorities::Held;
 
 /// Identity of a node as it lies on its disk.
 #[derive(Debug)]
@@ -25,8 +29,8 @@ pub(crate) struct Identity {
     record: Record,
     key: NodeKey,
     certificate: Option<NodeCertificate>,
-    trusted: Vec<CaCertificate>,
-    authority: Option<Authority>,
+    trust: Trust,
+    held: Held,
     // Where programs of one user start nodes through the API.
     user_secret: Option<TokenSecret>,
 }
@@ -40,6 +44,9 @@ struct Record {
     /// Whether it opens an empty log where it has none. Nodes of old were all founders.
     #[serde(default = "yes")]
     founder: bool,
+    /// Up to which of their changes the convention's authorities are known here.
+    #[serde(default)]
+    authorities: u64,
 }
 
 /// Why the identity cannot be used.
@@ -78,6 +85,7 @@ impl Identity {
             node: NodeId(draw()),
             convention: None,
             founder: false,
+            authorities: 0,
         });
         let drawn = read(&folder, KEY, NodeKey::from_pem)?;
         let fresh = drawn.is_none();
@@ -87,8 +95,8 @@ impl Identity {
         };
         let mut identity = Self {
             certificate: read(&folder, CERTIFICATE, NodeCertificate::from_pem)?,
-            trusted: Vec::from_iter(read(&folder, CA_CERTIFICATE, CaCertificate::from_pem)?),
-            authority: None,
+            trust: Trust::default(),
+            held: Held::default(),
             user_secret: None,
             folder,
             record,
@@ -101,6 +109,7 @@ impl Identity {
             identity.record.convention = Some(ConventionId(rand::random()));
             identity.record.founder = true;
         }
+        identity.read_trust()?;
         identity.read_authority()?;
         if identity.record.founder && identity.certificate.is_none() {
             identity.found_authority(now)?;
@@ -132,22 +141,12 @@ impl Identity {
         &self.key
     }
 
-    /// The authority's private side; only voters have it.
-    pub(crate) fn authority(&self) -> Option<&Authority> {
-        self.authority.as_ref()
-    }
-
-    /// The authority that it trusts, as a join token pins it.
-    pub(crate) fn authority_key(&self) -> Option<KeyHash> {
-        self.trusted.first().map(CaCertificate::key_hash)
-    }
-
     /// What it shows and whom it accepts; `None` before it has joined.
     pub(crate) fn credentials(&self) -> Result<Option<Credentials>, IdentityError> {
         let Some(certificate) = &self.certificate else {
             return Ok(None);
         };
-        Credentials::new(&self.key, certificate, self.trusted.clone())
+        Credentials::new(&self.key, certificate, self.trust.clone())
             .map(Some)
             .map_err(keys)
     }
@@ -181,15 +180,14 @@ impl Identity {
             let reason = format!("the convention calls this node `{}`", response.node);
             return Err(IdentityError::Keys { reason });
         }
-        let trusted = credentials.trusted().to_vec();
-        if let Some(ca) = trusted.first() {
-            self.keep(CA_CERTIFICATE, &ca.to_pem())?;
-        }
+        let trust = credentials.trust().clone();
+        self.keep_trust(&trust)?;
         self.keep(CERTIFICATE, &certificate.to_pem())?;
         self.record.convention = Some(response.convention);
         self.record.founder = false;
+        self.record.authorities = 0;
         self.keep_record()?;
-        self.trusted = trusted;
+        self.trust = trust;
         self.certificate = Some(certificate);
         Ok(credentials)
     }
@@ -221,48 +219,29 @@ impl Identity {
     }
 
     /// Keeps a renewed certificate, which must be for this node and key and from an authority that
-    /// it trusts.
+    /// it trusts, or that one of those has handed over to.
     pub(crate) fn renewed(
         &mut self,
         chain: Vec<Vec<u8>>,
         now: Stamp,
     ) -> Result<Credentials, IdentityError> {
-        let authority = self.authority_key().ok_or_else(|| IdentityError::Keys {
-            reason: "this node has no authority yet; join a convention first".to_owned(),
-        })?;
-        let response = JoinResponse {
-            convention: self.record.convention.unwrap_or_default(),
-            node: self.record.node,
-            chain,
-            document: Vec::new(),
-        };
-        let (credentials, certificate) =
-            Credentials::joined(&self.key, &response, authority, now).map_err(keys)?;
+        let certificate = NodeCertificate::from_der(chain).map_err(keys)?;
+        let named = certificate.identity();
+        if (Some(named.convention), named.node) != (self.record.convention, self.record.node) {
+            let reason = format!("the certificate names node `{}`", named.node);
+            return Err(IdentityError::Keys { reason });
+        }
+        if named.key != self.key.hash() {
+            let reason = "the certificate is for another key".to_owned();
+            return Err(IdentityError::Keys { reason });
+        }
+        self.adopt(&certificate, now)?;
+        let certificate = certificate.bare();
         self.keep(CERTIFICATE, &certificate.to_pem())?;
         self.certificate = Some(certificate);
-        Ok(credentials)
-    }
-
-    /// Takes the authority's key, as a voter to be.
-    pub(crate) fn take_authority(&mut self, key: &str) -> Result<(), IdentityError> {
-        let convention = self.record.convention.unwrap_or_default();
-        let ca = self.trusted.first().ok_or_else(|| IdentityError::Keys {
-            reason: "this node has joined no convention".to_owned(),
-        })?;
-        let authority = Authority::from_pem(convention, key, &ca.to_pem()).map_err(keys)?;
-        self.keep(CA_KEY, key)?;
-        self.authority = Some(authority);
-        Ok(())
-    }
-
-    /// Deletes the authority's key: the node is no voter any more, and founds no log again.
-    pub(crate) fn drop_authority(&mut self) -> Result<(), IdentityError> {
-        self.settle()?;
-        self.authority = None;
-        match fs::remove_file(self.folder.join(CA_KEY)) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(cause.into()),
-            _ => Ok(()),
-        }
+        self.credentials()?.ok_or_else(|| IdentityError::Keys {
+            reason: "a member has a certificate".to_owned(),
+        })
     }
 
     /// Others depend on the log from now on: where it is lost, no empty one may take its place.
@@ -273,34 +252,14 @@ impl Identity {
         Ok(())
     }
 
-    fn read_authority(&mut self) -> Result<(), IdentityError> {
-        let (Some(convention), Some(ca)) = (self.record.convention, self.trusted.first()) else {
-            return Ok(());
-        };
-        let certificate = ca.to_pem();
-        self.authority = read(&self.folder, CA_KEY, |key| {
-            Authority::from_pem(convention, key, &certificate)
-        })?;
-        Ok(())
-    }
-
-    /// Makes the convention's authority and this node's first certificate.
-    fn found_authority(&mut self, now: Stamp) -> Result<(), IdentityError> {
-        let convention = self.record.convention.unwrap_or_default();
-        let authority = Authority::found(convention, now).map_err(keys)?;
-        self.keep(CA_KEY, &authority.key_to_pem())?;
-        self.keep(CA_CERTIFICATE, &authority.certificate().to_pem())?;
-        self.trusted = vec![authority.certificate().clone()];
-        self.authority = Some(authority);
-        Ok(())
-    }
-
-    /// Issues this node's certificate where it has the key to do so and the old one is half over.
+    /// Issues this node's certificate where it has the key to do so and the old one is half over,
+    /// or of an authority that issues no more.
     pub(crate) fn renew_own(&mut self, now: Stamp) -> Result<bool, IdentityError> {
-        let Some(authority) = &self.authority else {
+        let Some(authority) = self.authority() else {
             return Ok(false);
         };
-        if self.renewal(0).is_some_and(|(due, _)| now.0 < due.0) {
+        let is_early = self.renewal(0).is_some_and(|(due, _)| now.0 < due.0);
+        if is_early && !self.is_outdated() {
             return Ok(false);
         }
         let request = self.key.request().map_err(keys)?;
@@ -370,13 +329,14 @@ fn yes() -> bool {
 const RECORD: &str = "node.json";
 const KEY: &str = "node.key";
 const CERTIFICATE: &str = "node.crt";
-const CA_CERTIFICATE: &str = "ca.crt";
-const CA_KEY: &str = "ca.key";
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use transport::identity::Authority;
+
+    use super::authorities::CA_KEY;
     use super::*;
     use crate::directory::Directory;
 
@@ -486,7 +446,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = Directory::at(folder.path()).state();
         let mut founder = Identity::open(&state, true, NOW).unwrap();
-        let key = founder.authority().unwrap().key_to_pem();
+        let key = founder.authority().unwrap().to_bundle();
         founder.drop_authority().unwrap();
         let mut again = Identity::open(&state, true, NOW).unwrap();
         assert!(again.authority().is_none() && !again.is_founder());

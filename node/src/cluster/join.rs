@@ -294,7 +294,8 @@ fn not_reached(remote: std::net::SocketAddr, fault: &DialFault) -> (Refused, boo
             format!(
                 "`{remote}` is not the convention that the token is for: its authority is not \
                  `{pinned}`; check `convleader.cfg`, or write a token of that convention into \
-                 `convtoken.cfg`"
+                 `convtoken.cfg`, a fresh one of `cluster invite` if its authority's key was \
+                 replaced since"
             ),
             true,
         ),

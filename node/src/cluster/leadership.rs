@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fleet::ClusterFleet;
 use super::registry::RegistryHandle;
-use super::{start, voters};
+use super::{rotation, start, voters};
 use crate::agent::fleet::LocalFleet;
 use crate::agent::node::Node;
 
@@ -201,6 +201,11 @@ fn begin(node: &Arc<Node>, lead: &CancellationToken) -> JoinSet<()> {
     let (telling, over) = (Arc::clone(fleet), lead.clone());
     work.spawn(async move {
         let _over = over.run_until_cancelled(telling.tell_of_lead()).await;
+    });
+    let (rotating, over) = (Arc::clone(node), lead.clone());
+    work.spawn(async move {
+        let kept = rotation::keep(&rotating);
+        let _over = over.run_until_cancelled(kept).await;
     });
     let (keeping, lead) = (Arc::clone(node), lead.clone());
     let fleet = Arc::clone(fleet);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::wire::Refusal;
 use protocol::{Incarnation, NodeId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::task::TaskTracker;
 use transport::endpoint::BindFault;
 use transport::{Connection, CredentialsCell, Endpoint};
@@ -57,6 +57,10 @@ pub(crate) struct Membership {
     pub(crate) serves: watch::Sender<bool>,
     /// What keeps this node from being a member with a live session, for people; `None`: nothing.
     pub(crate) trouble: watch::Sender<Option<String>>,
+    /// Another authority issues than the one of this node's certificate.
+    pub(crate) renewal: Notify,
+    /// Moves with each new certificate and key of the authority here: the leader waits for them.
+    pub(crate) certified: watch::Sender<u64>,
     lanes: mpsc::UnboundedSender<Connection>,
     waiting: Mutex<Waiting>,
 }
@@ -154,6 +158,8 @@ impl Membership {
             sought: watch::Sender::default(),
             serves: watch::Sender::new(false),
             trouble: watch::Sender::new(None),
+            renewal: Notify::new(),
+            certified: watch::Sender::new(0),
             lanes,
             waiting: Mutex::new(Waiting {
                 dialled: Some(dialled),

@@ -32,6 +32,7 @@ mod listener;
 pub(crate) mod operator;
 pub(crate) mod recover;
 mod renew;
+pub(crate) mod rotation;
 pub(crate) mod same_user;
 
 pub(crate) mod founding;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use protocol::NodeId;
 use protocol::wire::RefusalCode;
+use tokio::sync::watch;
 use transport::endpoint::DialFault;
 
 use super::peers::Peers;
@@ -19,6 +20,8 @@ pub(super) struct Rumours {
     told: Mutex<BTreeMap<NodeId, String>>,
     // Who was called the leader and did not prove it.
     doubt: Mutex<Option<String>>,
+    // Whether somebody says that this node's certificate is of an authority that has retired.
+    retired: watch::Sender<bool>,
 }
 
 impl Rumours {
@@ -34,6 +37,11 @@ impl Rumours {
         let text = format!("node `{leader}` is said to lead and does not prove that it votes");
         let mut doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
         *doubt = Some(text);
+    }
+
+    /// Whether this node is to get a certificate of an authority that it may not know yet.
+    pub(super) fn retired(&self) -> &watch::Sender<bool> {
+        &self.retired
     }
 
     /// One of these, for people.
@@ -54,8 +62,13 @@ impl Rumours {
 }
 
 impl Peers {
-    /// Others may know of our removal before we do.
+    /// Others may know of our removal before we do, or that our authority was replaced.
     pub(super) fn note_removal(&self, fault: &DialFault) {
+        if let DialFault::Refused { refusal, .. } = fault
+            && refusal.code == RefusalCode::AuthorityRetired
+        {
+            self.rumours().retired().send_replace(true);
+        }
         if let DialFault::Refused {
             by: Some(by),
             refusal,

@@ -1,5 +1,6 @@
-//! Keeps this node's certificate fresh: at half its life over a live connection, and after it has
-//! expired on `join/1`. Connections live on; new ones show the new certificate.
+//! Keeps this node's certificate fresh: at half its life, or once another authority issues, over a
+//! live connection; after it has expired, or its authority has retired, on `join/1`. Connections
+//! live on; new ones show the new certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use protocol::peer::{PeerRequest, PeerResponse};
 use protocol::wire::{RefusalCode, RenewRequest, RenewResponse};
 use rand::Rng;
+use tokio::sync::watch;
 use transport::Alpn;
 use transport::streams::AskFault;
 
@@ -18,54 +20,106 @@ use crate::agent::node::{Node, stamp};
 pub(crate) async fn run(node: Arc<Node>) {
     let membership = &node.membership;
     let jitter = rand::rng().random_range(0..=1000);
+    let mut retired = membership.peers.rumours().retired().subscribe();
     loop {
-        let renewal = membership.identity().renewal(jitter);
+        let (renewal, is_outdated) = {
+            let identity = membership.identity();
+            (identity.renewal(jitter), identity.is_outdated())
+        };
+        let is_retired = *retired.borrow_and_update();
         let now = stamp();
         let pause = match renewal {
             // Not a member yet.
             None => LOOK_AGAIN,
-            Some((due, _)) if now < due => Duration::from_millis(due.0 - now.0).min(CLOCK_AGAIN),
-            Some((_, end)) => match renew(membership, now > end).await {
-                Ok(()) => {
-                    tracing::info!("certificate renewed");
-                    LOOK_AGAIN
+            Some((due, _)) if now < due && !is_outdated && !is_retired => {
+                Duration::from_millis(due.0 - now.0).min(CLOCK_AGAIN)
+            }
+            Some((_, end)) => {
+                let way = match (is_retired, now > end) {
+                    (true, _) => Way::Retired,
+                    (false, true) => Way::Expired,
+                    (false, false) => Way::Live,
+                };
+                let renewed = renew(&node, way).await;
+                // Whoever is still refused for it is told so again.
+                membership.peers.rumours().retired().send_replace(false);
+                match renewed {
+                    Ok(()) => {
+                        membership.certified.send_modify(|times| *times += 1);
+                        tracing::info!("certificate renewed");
+                        LOOK_AGAIN
+                    }
+                    Err(reason) => {
+                        tracing::warn!(reason, "the certificate is not renewed yet");
+                        let is_urgent = way != Way::Live || is_outdated;
+                        if is_urgent { LOOK_AGAIN } else { RETRY }
+                    }
                 }
-                Err(reason) => {
-                    tracing::warn!(reason, "the certificate is not renewed yet");
-                    if now > end { LOOK_AGAIN } else { RETRY }
-                }
-            },
+            }
         };
-        let paused = node.shutdown.run_until_cancelled(tokio::time::sleep(pause));
-        if paused.await.is_none() {
-            return;
+        tokio::select! {
+            biased;
+            () = node.shutdown.cancelled() => return,
+            () = membership.renewal.notified() => {}
+            _told = told_of_retirement(&mut retired, pause) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-async fn renew(membership: &Membership, expired: bool) -> Result<(), String> {
-    let own = membership.identity().renew_own(stamp());
-    if own.map_err(|error| told(&error))? {
-        let credentials = membership.identity().credentials();
-        if let Some(credentials) = credentials.map_err(|error| told(&error))? {
-            membership.credentials.swap(credentials);
+/// Waits until somebody says that this node's authority has retired; not at once after it was said
+/// before, whoever says it.
+async fn told_of_retirement(retired: &mut watch::Receiver<bool>, pause: Duration) {
+    tokio::time::sleep(LOOK_AGAIN.min(pause)).await;
+    drop(retired.wait_for(|told| *told).await);
+}
+
+/// How this node comes to a new certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The present one is good.
+    Live,
+    /// It has expired.
+    Expired,
+    /// Others say that its authority was replaced: also where this node knows nothing of it.
+    Retired,
+}
+
+async fn renew(node: &Node, way: Way) -> Result<(), String> {
+    let membership = &node.membership;
+    // A key that was replaced still issues, as far as its holder knows.
+    if way != Way::Retired {
+        let own = membership.identity().renew_own(stamp());
+        if own.map_err(|error| told(&error))? {
+            let credentials = membership.identity().credentials();
+            if let Some(credentials) = credentials.map_err(|error| told(&error))? {
+                membership.credentials.swap(credentials);
+            }
+            return Ok(());
         }
-        return Ok(());
     }
     let request = membership.identity().key().request();
     let request = RenewRequest {
         certificate_request: request.map_err(|fault| told(&fault))?,
     };
-    let response = if expired {
-        by_join(membership, &request).await?
-    } else {
-        by_request(membership, request).await?
-    };
-    let credentials = membership
-        .identity()
-        .renewed(response.chain, stamp())
-        .map_err(|error| told(&error))?;
+    match way {
+        Way::Live => {
+            let response = by_request(membership, request).await?;
+            take(membership, response, way)
+        }
+        Way::Expired | Way::Retired => by_join(membership, &request, way).await,
+    }
+}
+
+fn take(membership: &Membership, response: RenewResponse, way: Way) -> Result<(), String> {
+    let before = membership.identity().certified_by();
+    let renewed = membership.identity().renewed(response.chain, stamp());
+    let credentials = renewed.map_err(|error| told(&error))?;
+    let after = membership.identity().certified_by();
     membership.credentials.swap(credentials);
+    if way == Way::Retired && before == after {
+        return Err("the node that was asked knows nothing of another authority".to_owned());
+    }
     Ok(())
 }
 
@@ -82,8 +136,8 @@ async fn by_request(
     }
 }
 
-/// With an expired certificate nobody says who leads: each known address is tried.
-async fn by_join(membership: &Membership, request: &RenewRequest) -> Result<RenewResponse, String> {
+/// With such a certificate nobody says who leads: each known address is tried.
+async fn by_join(membership: &Membership, request: &RenewRequest, way: Way) -> Result<(), String> {
     let mut reason = "no address of the convention is known".to_owned();
     let mut addresses = membership.registry.read(|state| {
         let members = state.members.iter().filter(|(id, _)| **id != membership.me);
@@ -105,7 +159,10 @@ async fn by_join(membership: &Membership, request: &RenewRequest) -> Result<Rene
                 }
             };
             match connection.ask::<_, RenewResponse>(request, ASK_LIMIT).await {
-                Ok(response) => return Ok(response),
+                Ok(response) => match take(membership, response, way) {
+                    Ok(()) => return Ok(()),
+                    Err(fault) => reason = fault,
+                },
                 Err(AskFault::Refused(refusal)) => {
                     if let (RefusalCode::Removed, Some(by)) = (refusal.code, connection.peer()) {
                         membership.peers.told_of_removal(by.node, &refusal.text);

@@ -18,8 +18,8 @@ use transport::streams::BiStream;
 
 use super::peers::{PeerFault, VOTERS_TOLD};
 use super::{
-    admission, creation, endpoint, lanes, orders, sessions, steps, voters, vouching, warnings,
-    whole,
+    admission, creation, endpoint, lanes, orders, rotation, sessions, steps, voters, vouching,
+    warnings, whole,
 };
 use crate::agent::node::{Node, stamp};
 
@@ -151,6 +151,7 @@ pub(crate) async fn answer(
         PeerRequest::UnloadSource { hash, proof } => node.answer_unload(from, hash, proof).await,
         PeerRequest::Locate { actor } => Ok(lanes::map::answer(node, actor)),
         PeerRequest::Vouch => vouching::vouch(node),
+        PeerRequest::AuthorityKey { key } => rotation::answer(node, from, key),
         PeerRequest::Knows { node: whom, key } => Ok(vouching::knows(node, whom, key)),
         PeerRequest::Session(_)
         | PeerRequest::Renew(_)

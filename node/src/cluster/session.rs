@@ -13,7 +13,7 @@ use leader::RaftId;
 use protocol::NodeId;
 use protocol::limits::STREAM_WINDOW_BYTES;
 use protocol::peer::{PeerRequest, SessionDown, SessionOpen, SessionUp};
-use protocol::registry::FEATURE_LEVEL;
+use protocol::registry::{FEATURE_LEVEL, KeyDigest};
 use protocol::view::Wish;
 use rand::Rng;
 use tokio::sync::watch;
@@ -350,8 +350,10 @@ impl<'a> Session<'a> {
         let mut wishes = self.node.replica.wishes().last();
         // One that came since the session was opened is new.
         wishes.mark_changed();
+        let mut certified = self.node.membership.certified.subscribe();
         loop {
             number += 1;
+            certified.borrow_and_update();
             let beat = self.heartbeat(number);
             self.sent().push_back((number, Instant::now()));
             if let Err(fault) = sender.send(&beat).await {
@@ -365,6 +367,7 @@ impl<'a> Session<'a> {
                 let told_up = tokio::select! {
                     biased;
                     () = sleep_until(next) => break,
+                    _changed = certified.changed() => break,
                     _changed = wishes.changed(), if self.log.is_none() => {
                         wishes.borrow_and_update();
                         match self.new_wishes() {
@@ -407,6 +410,10 @@ impl<'a> Session<'a> {
             .registry
             .read(crate::agent::leftovers::named);
         let (held, distrusted) = node.packages.report(&named);
+        let (certified_by, authorities) = {
+            let identity = node.membership.identity();
+            (identity.certified_by(), identity.held_authorities())
+        };
         SessionUp::Heartbeat {
             number,
             bound: *node.membership.bound.borrow(),
@@ -414,6 +421,8 @@ impl<'a> Session<'a> {
             actors: node.actors.all().len() as u64,
             held,
             distrusted,
+            certified_by: certified_by.map(|key| KeyDigest(key.0)),
+            authorities,
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use leader::reconcile::{ProposeFailure, Replica};
 use protocol::peer::{SessionDown, SessionOpen, SessionUp};
-use protocol::registry::{Command, MemberCommand, MemberState, Outcome};
+use protocol::registry::{Command, KeyDigest, MemberCommand, MemberState, Outcome};
 use protocol::{Incarnation, NodeId, SourceHash};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -89,6 +89,10 @@ pub(crate) struct Report {
     pub(crate) held: Vec<SourceHash>,
     /// Those that no key of its validates, and why.
     pub(crate) distrusted: Vec<(SourceHash, String)>,
+    /// Key of the authority that issued its certificate.
+    pub(crate) certified_by: Option<KeyDigest>,
+    /// Keys of authorities that it holds.
+    pub(crate) authorities: Vec<KeyDigest>,
     /// When it was heard last; `None`: not since this node leads.
     pub(crate) heard: Option<Instant>,
 }
@@ -522,6 +526,8 @@ async fn hear(
                 actors,
                 held,
                 distrusted,
+                certified_by,
+                authorities,
             })) => {
                 log.send_if_modified(|log| std::mem::replace(log, raft) != raft);
                 let report = Report {
@@ -529,6 +535,8 @@ async fn hear(
                     actors,
                     held,
                     distrusted,
+                    certified_by,
+                    authorities,
                     heard: Some(Instant::now()),
                 };
                 let sessions = &node.membership.sessions;

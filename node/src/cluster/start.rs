@@ -18,7 +18,9 @@ use super::membership::Membership;
 use super::peers::resolve;
 use super::registry::RegistryHandle;
 use super::voter_calls::VoterCalls;
-use super::{endpoint, follow, join, reachable, renew, session, sessions, strays, warnings};
+use super::{
+    endpoint, follow, join, reachable, renew, rotation, session, sessions, strays, warnings,
+};
 use crate::agent::node::Node;
 use crate::directory::{Settings, StateFolder};
 
@@ -169,6 +171,7 @@ pub(crate) fn run(node: &Arc<Node>) {
     node.tasks.spawn(serve_dialled(Arc::clone(node)));
     node.tasks.spawn(sessions::watch_leases(Arc::clone(node)));
     node.tasks.spawn(renew::run(Arc::clone(node)));
+    node.tasks.spawn(rotation::run(Arc::clone(node)));
     node.tasks.spawn(warnings::send(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(node).propose_capabilities());
     node.tasks.spawn(follow::keep(

@@ -20,7 +20,7 @@ use protocol::registry::{Command, Member, MemberCommand, MemberState, Outcome, S
 use protocol::wire::{Refusal, RefusalCode};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use transport::identity::PeerIdentity;
+use transport::identity::{Authority, PeerIdentity};
 
 use super::fleet::ClusterFleet;
 use super::follow;
@@ -453,7 +453,7 @@ async fn begin(
     };
     let authority = {
         let identity = node.membership.identity();
-        identity.authority().map(|authority| authority.key_to_pem())
+        identity.authority().map(Authority::to_bundle)
     };
     let Some(authority) = authority else {
         return Err("the authority's key is not on this node".to_owned());

@@ -40,7 +40,8 @@ impl Vouched {
         known.iter().any(|(vouched, _)| *vouched == node)
     }
 
-    /// This node is of another convention: what was proven was proven of the one before.
+    /// This node is of another convention, or another key of the authority issues: what was proven
+    /// was proven of the one before.
     pub(super) fn clear(&self) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.clear();
@@ -59,14 +60,9 @@ impl Vouched {
 pub(super) fn vouch(node: &Node) -> Result<PeerResponse, Refusal> {
     let identity = node.membership.identity();
     let none = |reason: String| Refusal::new(RefusalCode::NotAllowed, reason);
-    let authority = identity.authority();
-    let authority = authority.ok_or_else(|| none("this node does not vote".to_owned()))?;
-    let request = identity
-        .key()
-        .request()
-        .map_err(|fault| none(told(&fault)))?;
-    let chain = authority.vouch(&request, node.id, stamp());
-    let chain = chain.map_err(|fault| none(told(&fault)))?;
+    let chain = identity.vouch(stamp());
+    let chain = chain.ok_or_else(|| none("this node does not vote".to_owned()))?;
+    let chain = chain.map_err(|error| none(told(&error)))?;
     Ok(PeerResponse::Vouched { chain })
 }
 

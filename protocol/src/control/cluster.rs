@@ -148,6 +148,18 @@ pub enum ClusterRequest {
         /// Sources that a rollback had left.
         withdrawn: BTreeSet<SourceHash>,
     },
+    /// How the convention's authority stands, and who has what of it.
+    Authority,
+    /// Replace the authority's key.
+    Rotate {
+        /// Who asks.
+        by: String,
+    },
+    /// The authority from before a rotation counts no more.
+    Retire {
+        /// Who asks.
+        by: String,
+    },
     /// Load everything that a backup holds into this convention.
     Restore {
         /// Absolute path of the file.
@@ -164,6 +176,8 @@ pub struct DrawnToken {
     pub id: String,
     /// SHA-256 of its secret.
     pub secret: KeyDigest,
+    /// Key of the authority that it pins.
+    pub authority: KeyDigest,
 }
 
 /// The answer to a [`ClusterRequest`].
@@ -225,6 +239,8 @@ pub enum ClusterResponse {
         /// One a member.
         directories: Vec<MemberDirectory>,
     },
+    /// How the authority stands.
+    Authority(AuthorityStatus),
     /// It is done.
     Done {
         /// What to know, a line each.
@@ -294,6 +310,44 @@ pub struct ListedMember {
     pub key: String,
     /// Loaded packages that no key of its own validates, `GROUP HASH: reason`.
     pub distrusts: Vec<String>,
+}
+
+/// How a convention's authority stands; keys by their fingerprints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityStatus {
+    /// The one that issues.
+    pub issues: String,
+    /// One that is drawn and to take over.
+    pub next: Option<String>,
+    /// Those from before whose certificates still count.
+    pub before: Vec<String>,
+    /// Those whose certificates are good for a renewal only.
+    pub retired: Vec<String>,
+    /// Step of a rotation under way: `wanted`, `drawn` or `issues`.
+    pub step: Option<String>,
+    /// Who asked for it.
+    pub by: Option<String>,
+    /// When.
+    pub since: Option<Stamp>,
+    /// Names of the members that it waits for.
+    pub waits_for: Vec<String>,
+    /// The members by name.
+    pub members: Vec<ListedAuthority>,
+}
+
+/// What a member has of the authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedAuthority {
+    /// Its id.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is up.
+    pub is_up: bool,
+    /// Whether it says that its certificate is of the authority that issues.
+    pub renewed: bool,
+    /// Of a voter: whether it says that it holds the key that issues, or the one that is to.
+    pub holds_key: Option<bool>,
 }
 
 /// One join token.

@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Authorities, AuthorityCommand};
 use crate::id::{Incarnation, NodeId, Stamp};
 
 /// One member.
@@ -94,6 +95,8 @@ pub struct Token {
     pub issued: Stamp,
     /// Who gave it out.
     pub by: String,
+    /// Key of the authority that it pins.
+    pub authority: KeyDigest,
 }
 
 /// A key that an operator approved; the next request to join with it is granted.
@@ -139,6 +142,8 @@ pub struct Roll {
     pub audit: Vec<AuditEntry>,
     /// Number of the last entry of the audit.
     pub last_audit: u64,
+    /// The authorities, once one was replaced or is to be.
+    pub authorities: Authorities,
 }
 
 /// Entries of the audit kept in the registry.
@@ -238,6 +243,8 @@ pub enum MemberCommand {
         uses: u32,
         /// When it stops being good.
         expires: Stamp,
+        /// Key of the authority that it pins.
+        authority: KeyDigest,
         /// Who asks.
         by: String,
         /// When.
@@ -321,4 +328,6 @@ pub enum MemberCommand {
         /// When.
         stamp: Stamp,
     },
+    /// The authorities change.
+    Authority(AuthorityCommand),
 }

@@ -13,6 +13,11 @@ use crate::id::{
     ActorId, ConventionId, Incarnation, NodeId, RequestId, RolloutId, SlotId, SourceHash, Stamp,
 };
 
+mod authorities;
+pub use authorities::{
+    AUTHORITIES_KEPT, Authorities, AuthorityCommand, Root, Rotation, RotationStep,
+};
+
 mod members;
 pub use members::{
     AUDIT_KEPT, Admission, Approval, AuditEntry, KeyDigest, Member, MemberCommand, MemberState,

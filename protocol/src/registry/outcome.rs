@@ -167,4 +167,13 @@ pub enum Refusal {
         /// The rollout.
         rollout: RolloutId,
     },
+    /// The authority's key is being replaced already.
+    #[error("the authority's key is being replaced already, as `{by}` asked")]
+    Rotating {
+        /// Who asked.
+        by: String,
+    },
+    /// No authority can retire now.
+    #[error("no key of the authority has taken over from another: none can retire")]
+    NotIssuing,
 }

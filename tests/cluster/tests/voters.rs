@@ -1,6 +1,7 @@
-//! Who votes in a convention of real processes: five voters, and one that was away.
+//! Who votes in a convention of real processes: five voters, one that was away, and the key that
+//! voters hold.
 
-use cluster::{A, Condition, Node, Op, Scene, answers};
+use cluster::{A, Condition, Node, Op, Scene, Traffic, answers};
 
 #[test]
 fn five_voters_bear_the_loss_of_two_at_once() {
@@ -67,4 +68,63 @@ fn a_voter_replaced_while_it_was_away_follows_and_blocks_no_load() {
     ]);
     let log = scene.directory(away).join("state/raft.redb");
     assert!(!log.exists(), "it keeps no log that nobody writes");
+}
+
+#[test]
+fn the_authoritys_key_is_replaced_under_traffic_over_a_killed_leader_and_a_member_away() {
+    let scene = Scene::convention(4);
+    let leader = scene.leader();
+    let three = Condition::Voters {
+        on: leader,
+        count: 3,
+    };
+    scene.play(&[Op::until(three, "three vote"), Op::load(leader, "1.0")]);
+    let parts = scene.json(leader, "cluster members");
+    let votes = |node: &Node| {
+        let mut members = parts["members"].as_array().unwrap().iter();
+        let own = members.find(|it| it["name"] == node.to_string()).unwrap();
+        own["part"] != "member"
+    };
+    let away = scene.nodes().find(|node| !votes(node)).unwrap();
+    let rest: Vec<_> = scene.others(leader);
+    let rest: Vec<_> = rest.into_iter().filter(|node| *node != away).collect();
+    let before = scene.json(leader, "cluster authority")["issues"].clone();
+    scene.play(&[Op::Kill(away)]);
+    for on in &rest {
+        scene.play(&[Op::until(answers(*on, "'1.0'"), "it runs")]);
+    }
+    let traffic = Traffic::begin(&scene, &rest).after("1.0");
+    scene.play(&[
+        Op::run(rest[0], "cluster authority rotate"),
+        Op::Kill(leader),
+    ]);
+    let through = |on: Node, up: usize| {
+        let ran = scene.run(on, "--json cluster authority");
+        if ran.code != Some(0) {
+            return Err(ran.shown());
+        }
+        let status = ran.json();
+        let members = status["members"].as_array().unwrap();
+        let renewed = members.iter().filter(|it| it["renewed"] == true).count();
+        let holding = members.iter().filter(|it| it["holds_key"] == true).count();
+        let retired = status["retired"].as_array().unwrap().contains(&before);
+        let done = status["step"].is_null() && retired && status["issues"] != before;
+        (done && renewed >= up && holding >= 2)
+            .then_some(())
+            .ok_or_else(|| format!("{status:#}"))
+    };
+    let limit = std::time::Duration::from_secs(60);
+    scene.until("the next leader has it go on", limit, || {
+        through(rest[1], 2)
+    });
+    // What was asked of an actor that the leader may have run is known or not; nothing is older.
+    traffic.end(&scene).assert_sound();
+    scene.play(&[Op::Start(leader), Op::Start(away)]);
+    scene.until("both come back and renew", limit, || through(rest[0], 4));
+    for on in scene.nodes() {
+        scene.play(&[
+            Op::until(Condition::Up { on, count: 4 }, "all are members"),
+            Op::until(answers(on, "'1.0'"), "and reach the actor"),
+        ]);
+    }
 }

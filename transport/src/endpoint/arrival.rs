@@ -1,6 +1,6 @@
 //! A connection that somebody dials: from its first packet to an admitted [`Connection`].
 //!
-//! The order is the security: certificate, room on the list of live connections, expiry, the
+//! The order is the security: certificate, room on the list of live connections, its age, the
 //! owner's callback, the first exchange. On the list first, so that a removal in between closes it.
 
 use std::net::SocketAddr;
@@ -122,7 +122,7 @@ impl Arrival {
         let peer = peer_of(&quic).map_err(RejectedBy::Certificate)?;
         *shown = peer;
         let mut established = Established::enter(quic, peer, alpn, &shared);
-        let (greeting, version) = greet(&established, &shared).await?;
+        let (greeting, version) = greet(&established, &shared, note.is_retired()).await?;
         established.agree(version, greeting.about);
         configs::admit(established.quic(), alpn);
         Ok(Connection::new(established))
@@ -133,12 +133,14 @@ impl Arrival {
 async fn greet(
     established: &Established,
     shared: &Shared,
+    is_retired: bool,
 ) -> Result<(HelloRequest, u16), RejectedBy> {
     let refuse = |refusal: Refusal| {
         super::close(established.quic(), &refusal);
         RejectedBy::Refusal(refusal)
     };
-    certified(established.peer(), established.alpn(), now()).map_err(refuse)?;
+    let shown = (established.peer(), is_retired);
+    certified(shown, established.alpn(), now()).map_err(refuse)?;
     established.authorised().map_err(refuse)?;
     let gone = |cause| RejectedBy::Gone(Closed::from(cause));
     let (mut sender, mut receiver) = established.quic().accept_bi().await.map_err(gone)?;
@@ -150,10 +152,24 @@ async fn greet(
     Ok((greeting, version))
 }
 
-/// What a connection of this kind needs of the dialler's certificate.
-fn certified(peer: Option<&PeerIdentity>, alpn: Alpn, now: Stamp) -> Result<(), Refusal> {
+/// What a connection of this kind needs of the dialler's certificate, which may be of an authority
+/// that has retired.
+fn certified(
+    (peer, is_retired): (Option<&PeerIdentity>, bool),
+    alpn: Alpn,
+    now: Stamp,
+) -> Result<(), Refusal> {
     match peer {
         _ if alpn == Alpn::Join => Ok(()),
+        Some(peer) if is_retired => Err(Refusal::new(
+            RefusalCode::AuthorityRetired,
+            format!(
+                "the certificate of node `{}` is of an authority that was replaced; renew it on \
+                 `{}`",
+                peer.node,
+                Alpn::Join
+            ),
+        )),
         None => Err(Refusal::new(
             RefusalCode::NoCertificate,
             format!("`{alpn}` needs a certificate of this convention; join it first"),

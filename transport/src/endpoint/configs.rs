@@ -27,6 +27,7 @@ pub(crate) struct ConfigFault(String);
 pub(crate) fn door() -> Result<ServerConfig, ConfigFault> {
     let check = AcceptorCheck {
         roots: Arc::new(RootCertStore::empty()),
+        retired: Arc::new(RootCertStore::empty()),
         convention: ConventionId::default(),
         note: Note::default(),
     };
@@ -44,6 +45,7 @@ pub(crate) fn acceptor(
 ) -> Result<Arc<ServerConfig>, ConfigFault> {
     let check = AcceptorCheck {
         roots: credentials.roots(),
+        retired: credentials.retired(),
         convention: credentials.identity().convention,
         note,
     };

@@ -19,6 +19,7 @@ use super::certificate::{
     CertificateFault, KeyHash, NodeCertificate, Validity, key_hash_of, name_of, parse, pem_of,
     validity_of, voter_name_of,
 };
+use super::trust::LINKS_MAX;
 
 /// The private side of a convention's authority; only voters hold it.
 pub struct Authority {
@@ -76,7 +77,7 @@ impl Authority {
     /// [`AuthorityFault::Draw`], [`AuthorityFault::Moment`].
     pub fn found(convention: ConventionId, now: Stamp) -> Result<Self, AuthorityFault> {
         let key = KeyPair::generate().map_err(AuthorityFault::Draw)?;
-        let params = ca_params(convention, now)?;
+        let params = ca_params(convention, &key, now)?;
         let signed = params.self_signed(&key).map_err(AuthorityFault::Draw)?;
         Self::assemble(convention, CaCertificate::new(signed.der().clone())?, key)
     }
@@ -125,6 +126,21 @@ impl Authority {
     #[must_use]
     pub fn certificate(&self) -> &CaCertificate {
         &self.certificate
+    }
+
+    /// The authority from the text of one file, with the key and the certificate for it.
+    ///
+    /// # Errors
+    /// [`AuthorityFault`].
+    pub fn from_bundle(convention: ConventionId, text: &str) -> Result<Self, AuthorityFault> {
+        Self::from_pem(convention, text, text)
+    }
+
+    /// Key and certificate as the text of one file (mode 0600); never into log, snapshot or plain
+    /// backup.
+    #[must_use]
+    pub fn to_bundle(&self) -> String {
+        self.key_to_pem() + &self.certificate.to_pem()
     }
 
     /// The private key as its file's text (mode 0600); never into log, snapshot or plain backup.
@@ -206,10 +222,9 @@ impl Authority {
     /// # Errors
     /// [`AuthorityFault`].
     pub fn vouch_for(&self, next: &Self, now: Stamp) -> Result<CaCertificate, AuthorityFault> {
-        let mut params = ca_params(next.convention, now)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.use_authority_key_identifier_extension = true;
         let key = next.issuer.key();
+        let mut params = ca_params(next.convention, key, now)?;
+        params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial(key, NodeId::NONE, now));
         let signed = params
             .signed_by(key, &self.issuer)
@@ -274,6 +289,16 @@ impl CaCertificate {
         Self::new(der)
     }
 
+    /// Reads all that are in a file's text.
+    ///
+    /// # Errors
+    /// [`CaCertificateFault`].
+    pub fn all_from_pem(text: &str) -> Result<Vec<Self>, CaCertificateFault> {
+        let ders = CertificateDer::pem_slice_iter(text.as_bytes());
+        ders.map(|der| Self::new(der.map_err(|_cause| CertificateFault::NotPem)?))
+            .collect()
+    }
+
     pub(crate) fn new(der: CertificateDer<'static>) -> Result<Self, CaCertificateFault> {
         let key_hash = key_hash_of(&der)?;
         let x509 = parse(&der)?;
@@ -317,6 +342,11 @@ impl CaCertificate {
     pub(crate) fn der(&self) -> &CertificateDer<'static> {
         &self.der
     }
+
+    /// Whether it names itself as its issuer: a root, and not a link to one.
+    pub(crate) fn is_self_signed(&self) -> bool {
+        parse(&self.der).is_ok_and(|x509| x509.subject() == x509.issuer())
+    }
 }
 
 fn read_request(request: &[u8]) -> Result<CertificateSigningRequestParams, IssueFault> {
@@ -324,12 +354,18 @@ fn read_request(request: &[u8]) -> Result<CertificateSigningRequestParams, Issue
     CertificateSigningRequestParams::from_der(&request).map_err(IssueFault::Request)
 }
 
-/// One level of authorities may stand below: the one that takes over.
-fn ca_params(convention: ConventionId, now: Stamp) -> Result<CertificateParams, AuthorityFault> {
+/// Each key has a name of its own, so that a path is found by names; as many levels may stand
+/// below as there are links.
+fn ca_params(
+    convention: ConventionId,
+    key: &KeyPair,
+    now: Stamp,
+) -> Result<CertificateParams, AuthorityFault> {
     let (not_before, not_after) = life(now, CA_LIFE_MS).map_err(AuthorityFault::Moment)?;
+    let key_name = KeyHash::of(&key.subject_public_key_info()).to_string();
     let mut params = CertificateParams::default();
-    params.distinguished_name = named(&format!("Director convention {convention}"));
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.distinguished_name = named(&format!("Director convention {convention} key {key_name}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(LEVELS_BELOW));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = not_before;
     params.not_after = not_after;
@@ -381,6 +417,9 @@ const VOUCHER_LIFE_MS: u64 = DAY_MS;
 
 /// The authority outlives its hosts; its key is replaced by cross-signing.
 const CA_LIFE_MS: u64 = 20 * 365 * DAY_MS;
+
+/// Levels of authorities below one: a link for each that has taken over since.
+const LEVELS_BELOW: u8 = LINKS_MAX as u8;
 
 /// How far clocks of two hosts may be apart: one an hour ahead, one an hour behind, and some more.
 const BACKDATED_MS: u64 = 3 * 60 * 60 * SECOND_MS;

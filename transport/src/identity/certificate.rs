@@ -164,6 +164,19 @@ impl NodeCertificate {
         self
     }
 
+    /// The certificate and the root that issued it, without what is shown above them.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.chain.truncate(2);
+        self
+    }
+
+    /// The key of the authority that issued it, by what stands right above it.
+    #[must_use]
+    pub fn issuer(&self) -> Option<KeyHash> {
+        key_hash_of(self.chain.get(1)?).ok()
+    }
+
     /// Whom it names.
     #[must_use]
     pub fn identity(&self) -> &PeerIdentity {

@@ -14,5 +14,8 @@ pub use node_key::{KeyFault, NodeKey};
 mod authority;
 pub use authority::{Authority, AuthorityFault, CaCertificate, CaCertificateFault, IssueFault};
 
+mod trust;
+pub use trust::{LINKS_MAX, Trust};
+
 mod renewal;
 pub use renewal::renew_at;

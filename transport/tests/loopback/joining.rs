@@ -5,7 +5,7 @@ use protocol::wire::{
     JoinRequest, JoinResponse, Refusal, RefusalCode, RenewRequest, RenewResponse,
 };
 use transport::endpoint::{DialFault, JoinTrust};
-use transport::identity::{Authority, NodeCertificate, NodeKey};
+use transport::identity::{Authority, NodeCertificate, NodeKey, Trust};
 use transport::streams::AskFault;
 use transport::token::{JoinToken, TokenSecret};
 use transport::{Alpn, Connection, Credentials, CredentialsCell, CredentialsFault, PeerFault};
@@ -275,4 +275,55 @@ async fn an_authority_hands_over_without_a_gap() {
         settings(),
     );
     member.dial(&bare, Alpn::Convention).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_certificate_of_an_authority_that_has_retired_may_only_renew() {
+    let (old, new) = (World::new(1), World::new(1));
+    let link = old.authority.vouch_for(&new.authority, now()).unwrap();
+    let trust = Trust {
+        roots: vec![new.authority.certificate().clone()],
+        links: vec![link],
+        retired: vec![old.authority.certificate().clone()],
+    };
+    let key = NodeKey::generate().unwrap();
+    let issued = new.certificate(&key, 1, now());
+    let credentials = Credentials::new(&key, &issued, trust.clone()).unwrap();
+    let mut leader = Host::start(credentials, settings());
+    // One that was off the whole time, and whose certificate has expired besides.
+    let long_ago = protocol::Stamp(now().0 - 90 * DAY_MS);
+    for (node, at) in [(2, now()), (3, long_ago)] {
+        let away = Host::start(old.credentials(node, at), settings());
+        for alpn in [Alpn::Convention, Alpn::Lane, Alpn::Bulk] {
+            let fault = away.dial(&leader, alpn).await.unwrap_err();
+            let DialFault::Refused { refusal, by, .. } = &fault else {
+                panic!("{fault}");
+            };
+            assert_eq!(refusal.code, RefusalCode::AuthorityRetired);
+            assert_eq!(*by, Some(NodeId(1)), "by the link it knows who refuses");
+            assert_eq!(leader.rejected().await.peer.unwrap().node, NodeId(node));
+        }
+        let (_here, there) = connected(&away, &mut leader, Alpn::Join).await;
+        assert_eq!(there.peer().unwrap().node, NodeId(node));
+        // What answers with such a certificate is believed nothing.
+        let fault = leader.dial(&away, Alpn::Join).await.unwrap_err();
+        let DialFault::Peer { fault, .. } = fault else {
+            panic!("{fault}");
+        };
+        let expired = matches!(fault, PeerFault::Expired { .. }) && node == 3;
+        assert!(expired || fault == PeerFault::ForeignAuthority, "{fault}");
+    }
+    // A token from before pins a key that is shown no more.
+    let joiner = Host::with_cell(CredentialsCell::empty(), settings());
+    let pinned = old.authority.certificate().key_hash();
+    let trust = JoinTrust::Pinned(pinned);
+    let dialled = joiner.endpoint.dial_to_join(leader.address, trust);
+    let fault = dialled.await.unwrap_err();
+    let DialFault::Peer { fault, .. } = fault else {
+        panic!("{fault}");
+    };
+    assert_eq!(fault, PeerFault::Pin { pinned });
+    // Another convention's authority, or one that never was ours, is no retired one.
+    let stranger = Host::start(World::new(1).credentials(4, now()), settings());
+    stranger.dial(&leader, Alpn::Join).await.unwrap_err();
 }

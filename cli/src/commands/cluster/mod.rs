@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::{Context, Outcome, help};
 
 mod approve;
+mod authority;
 mod backup;
 mod demote;
 mod drain;
@@ -50,6 +51,7 @@ super::verbs! {
     Invite(invite),
     Tokens(tokens),
     Approve(approve),
+    Authority(authority),
     Leave(leave),
     Remove(remove),
     Drain(drain),

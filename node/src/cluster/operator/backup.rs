@@ -77,7 +77,7 @@ async fn sealed_authority(node: &Node, passphrase: String) -> Result<Vec<u8>, Re
         let identity = node.membership.identity();
         identity
             .authority()
-            .map(transport::identity::Authority::key_to_pem)
+            .map(transport::identity::Authority::to_bundle)
     };
     let Some(key) = key else {
         return Err(refused(

@@ -16,6 +16,7 @@ use crate::agent::requests::{hint_of_refusal, internal, not_done, refused};
 use crate::cluster::directories;
 
 mod archive;
+mod authority;
 mod backup;
 mod explain;
 mod moves;
@@ -44,6 +45,9 @@ pub(crate) fn needs_leader(request: &ClusterRequest) -> bool {
         | ClusterRequest::Backup { .. }
         | ClusterRequest::Restore { .. } => false,
         ClusterRequest::Tokens
+        | ClusterRequest::Authority
+        | ClusterRequest::Rotate { .. }
+        | ClusterRequest::Retire { .. }
         | ClusterRequest::Remember { .. }
         | ClusterRequest::Confirm
         | ClusterRequest::Revoke { .. }
@@ -64,6 +68,7 @@ fn only_looks(request: &ClusterRequest) -> bool {
         ClusterRequest::Status { .. }
         | ClusterRequest::Members { .. }
         | ClusterRequest::Tokens
+        | ClusterRequest::Authority
         | ClusterRequest::Confirm
         | ClusterRequest::Explain { .. }
         | ClusterRequest::Directories
@@ -80,6 +85,8 @@ fn only_looks(request: &ClusterRequest) -> bool {
         | ClusterRequest::Promote { .. }
         | ClusterRequest::Demote { .. }
         | ClusterRequest::Voters { .. }
+        | ClusterRequest::Rotate { .. }
+        | ClusterRequest::Retire { .. }
         | ClusterRequest::Backup { .. }
         | ClusterRequest::Remember { .. }
         | ClusterRequest::Restore { .. } => false,
@@ -142,6 +149,12 @@ pub(crate) async fn answer_as_leader(
             by,
             drawn: Some(drawn),
         } => tokens::issue(node, id, drawn, (uses, ttl_s), by).await,
+        ClusterRequest::Authority => {
+            fresh(node).await?;
+            Ok(authority::show(node))
+        }
+        ClusterRequest::Rotate { by } => authority::rotate(node, id, by).await,
+        ClusterRequest::Retire { by } => authority::retire(node, id, by).await,
         ClusterRequest::Tokens => Ok(tokens::list(node)),
         ClusterRequest::Revoke { id: token, by } => tokens::revoke(node, id, &token, by).await,
         ClusterRequest::Approve { node: who, by } => tokens::approve(node, id, &who, by).await,

@@ -341,6 +341,7 @@ mod tests {
                 expires: Stamp(expires),
                 issued: Stamp(0),
                 by: "root".to_owned(),
+                authority: Default::default(),
             };
             state.roll.tokens.insert(id.to_owned(), token);
         }

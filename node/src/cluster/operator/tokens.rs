@@ -31,6 +31,7 @@ pub(super) async fn invite(node: &Arc<Node>, uses: u32, ttl_s: u64, by: String) 
     let drawn = DrawnToken {
         id: token.id.to_string(),
         secret: KeyDigest(token.secret.hash().0),
+        authority: KeyDigest(authority.0),
     };
     let issue = ClusterRequest::Invite {
         uses,
@@ -75,6 +76,14 @@ pub(super) async fn issue(
     by: String,
 ) -> Answered {
     within_limits(uses, ttl_s)?;
+    let issues = node.membership.identity().authority_key();
+    if issues.map(|key| key.0) != Some(drawn.authority.0) {
+        return Err(refused(
+            "the authority's key was replaced just now: the token would pin the one before"
+                .to_owned(),
+            Some("repeat it"),
+        ));
+    }
     let (now, id) = (stamp(), drawn.id.clone());
     let expires = Stamp(now.0.saturating_add(ttl_s.saturating_mul(1_000)));
     let issue = MemberCommand::Issue {
@@ -82,6 +91,7 @@ pub(super) async fn issue(
         secret: drawn.secret,
         uses,
         expires,
+        authority: drawn.authority,
         by,
         stamp: now,
     };

@@ -165,6 +165,7 @@ impl Host {
             secret: KeyDigest(token.secret.hash().0),
             uses,
             expires: Stamp(stamp().0 + ttl_ms),
+            authority: KeyDigest(authority.0),
             by: "a test".to_owned(),
             stamp: stamp(),
         };

@@ -9,5 +9,6 @@ mod joining;
 mod members;
 mod neighbours;
 mod programs;
+mod rotation;
 mod trust;
 mod voters;
