@@ -72,13 +72,13 @@ pub const STREAM_WINDOW_BYTES: u64 = 128 << 10;
 /// not; the leader keeps them all.
 pub const WISHES_MAX: usize = 50_000;
 
-/// Orders of one node that the registry remembers, so that none is done twice: a restore of
-/// thousands of packages fits, and a flood of them takes about a megabyte.
-pub const ORDERS_KEPT_PER_NODE_MAX: usize = 4_096;
+/// Orders of one node that the registry remembers, so that none is done twice: small loads one after
+/// the other for twenty minutes fit, and a flood of them takes about 8 MB.
+pub const ORDERS_KEPT_PER_NODE_MAX: usize = 32_768;
 
 /// Orders that the registry remembers in all, beyond which a node has only its own small share:
-/// sixteen nodes that flood at once, some 20 MB in each snapshot.
-pub const ORDERS_KEPT_MAX: usize = 65_536;
+/// four nodes that flood at once, some 30 MB in each snapshot.
+pub const ORDERS_KEPT_MAX: usize = 131_072;
 
 /// Orders of one node that are taken whatever all others have given: an hour's work of a person.
 pub const ORDERS_OF_EACH_NODE: usize = 64;

@@ -230,6 +230,7 @@ mod tests {
             registry.invite(&MemberCommand::Issue {
                 id: id.to_owned(),
                 secret: KeyDigest::default(),
+                authority: KeyDigest::default(),
                 uses,
                 expires: Stamp(5 + ttl_ms),
                 by: "ann".to_owned(),

@@ -285,11 +285,13 @@ async fn an_older_protocol_is_refused_and_is_in_the_audit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_gives_out_no_token_beyond_the_limits_whoever_asks() {
     let founder = Host::found("a").await;
+    let authority = founder.node.membership.identity().authority_key().unwrap();
     let invite = async |uses, ttl_s| {
         // As from another member, which has not looked at what it was asked.
         let drawn = DrawnToken {
             id: "00ff".to_owned(),
             secret: KeyDigest([1; 32]),
+            authority: KeyDigest(authority.0),
         };
         let request = Request::Cluster(ClusterRequest::Invite {
             uses,

@@ -47,6 +47,11 @@ pub(super) struct Follower {
     tally: Arc<Tally>,
 }
 
+fn now() -> Stamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Stamp(now.as_millis() as u64)
+}
+
 /// Ends a session.
 type Ended = String;
 
@@ -129,6 +134,7 @@ impl Follower {
             name: self.name.clone(),
             address: self.address(),
             may_vote: false,
+            asked: now(),
         };
         let request = JoinRequest {
             token_id: Some(token.id.to_string()),
@@ -150,8 +156,7 @@ impl Follower {
             }
             tokio::time::sleep(PAUSE).await;
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let now = Stamp(now.as_millis() as u64);
+        let now = now();
         let joined = Credentials::joined(&self.key, &response, token.authority, now);
         self.credentials.swap(joined.unwrap().0);
     }
@@ -309,6 +314,8 @@ impl Follower {
             actors: 0,
             held: named.collect(),
             distrusted: Vec::new(),
+            certified_by: None,
+            authorities: Vec::new(),
         }
     }
 
