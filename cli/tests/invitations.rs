@@ -244,6 +244,22 @@ def node_of(pid):
         pid = parent
 
 
+def kill(pid):
+    """Ends a process at once; its sockets are closed then."""
+    os.kill(pid, signal.SIGKILL)
+
+    def is_gone():
+        try:
+            # Nobody may reap it; until its last thread has ended its sockets are open.
+            with open('/proc/%d/stat' % pid) as stat:
+                ended = stat.read().rsplit(')', 1)[1].split()[0] in 'ZX'
+            return ended and len(os.listdir('/proc/%d/task' % pid)) == 1
+        except OSError:
+            return True
+
+    until(is_gone, 'the process has ended')
+
+
 def run():
     one, two = system(), system(barn=True)
     counter = two.createActor(Counter)
@@ -253,7 +269,7 @@ def run():
     asked(one, registrar, ('register', two.at, {}))
     until(lambda: len(asked(two, watcher, ('told',))) == 1, 'it is told of its inviter')
     assert asked(one, one.createActor(Horse), 'a') == ('Horse', 'a')
-    os.kill(node_of(asked(one, one.createActor(Process), 'x')), signal.SIGKILL)
+    kill(node_of(asked(one, one.createActor(Process), 'x')))
     systems.remove(one)
     assert asked(two, counter, 'x') == 1
     assert asked(two, two.createActor(Horse), 'b') == ('Horse', 'b')
@@ -266,7 +282,7 @@ def run():
     added = lambda: [told[0] for told in asked(two, watcher, ('told',))]
     until(lambda: sorted(added()) == [False, True, True], added)
     # It does not come back this time.
-    os.kill(node_of(asked(again, again.createActor(Process), 'x')), signal.SIGKILL)
+    kill(node_of(asked(again, again.createActor(Process), 'x')))
     systems.remove(again)
     until(lambda: added().count(False) == 2, added)
     last = system()

@@ -118,7 +118,7 @@ async fn serve(mut stream: BiStream, package: &[u8], conduct: Conduct) {
             let dripping = async {
                 for drip in held[from..].chunks(1 << 20) {
                     end.write_all(drip).await?;
-                    tokio::time::sleep(Duration::from_millis(400)).await;
+                    tokio::time::sleep(Duration::from_millis(600)).await;
                 }
                 std::future::pending::<std::io::Result<()>>().await
             };
@@ -387,19 +387,24 @@ async fn a_mute_provider_is_left_in_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_drips_is_left_and_what_has_come_is_kept() {
-    let package = package(40 << 20);
+    let package = package(12 << 20);
     let mut wanted = wanted(package);
     wanted.pace = Pace {
-        bytes: 16 << 20,
-        within: Duration::from_secs(2),
+        bytes: 4 << 20,
+        within: Duration::from_millis(1_500),
     };
     // One that serves may be slow for once.
-    let conducts = [Conduct::Drips, Conduct::Honest, Conduct::Honest];
+    let conducts = [
+        Conduct::Drips,
+        Conduct::Honest,
+        Conduct::Honest,
+        Conduct::Honest,
+    ];
     let done = run(wanted, package, &conducts).await;
     done.result.unwrap();
     let told = &done.line.faults[0].0;
     assert!(
-        told.contains("sent less than 16777216 bytes in 2000 ms"),
+        told.contains("sent less than 4194304 bytes in 1500 ms"),
         "{told}"
     );
     let at_bytes: u64 = told.rsplit(' ').next().unwrap().parse().unwrap();
