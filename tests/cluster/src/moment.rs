@@ -23,29 +23,42 @@ impl Scene {
         }
     }
 
-    /// Waits for a moment; of the leader's log counts what is behind `logged`.
+    /// How long each node's log is now, for [`Scene::await_moment`].
+    #[must_use]
+    pub fn logged(&self) -> Vec<usize> {
+        self.nodes().map(|node| self.log(node).len()).collect()
+    }
+
+    /// Waits for a moment, of the logs behind `logged`; gives who leads then.
     ///
     /// # Panics
     /// When it does not come.
-    pub fn await_moment(&self, leader: Node, logged: usize, moment: Moment) {
+    pub fn await_moment(&self, logged: &[usize], moment: Moment) -> Node {
         let until = Instant::now() + PATIENCE;
-        let is_there = || match moment {
-            Moment::Gate(event, version) => {
-                let at = format!("at-{event}");
-                let mut life = self.life().into_iter();
-                life.any(|it| it.event == at && it.version == version)
-            }
-            Moment::Logged(text, _) => self.log(leader)[logged..].contains(text),
-        };
-        while !is_there() {
+        loop {
             assert!(
                 Instant::now() < until,
                 "the rollout never came to {moment:?}"
             );
+            match moment {
+                Moment::Gate(event, version) => {
+                    let at = format!("at-{event}");
+                    let mut life = self.life().into_iter();
+                    if life.any(|it| it.event == at && it.version == version) {
+                        return self.leader();
+                    }
+                }
+                // On a busy machine another may lead by now than when the rollout was ordered.
+                Moment::Logged(text, after) => {
+                    let mut nodes = self.nodes().zip(logged);
+                    let found = nodes.find(|(node, from)| self.log(*node)[**from..].contains(text));
+                    if let Some((leader, _)) = found {
+                        std::thread::sleep(after);
+                        return leader;
+                    }
+                }
+            }
             std::thread::sleep(Duration::from_micros(300));
-        }
-        if let Moment::Logged(_, after) = moment {
-            std::thread::sleep(after);
         }
     }
 

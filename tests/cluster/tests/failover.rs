@@ -76,13 +76,10 @@ fn a_leader_killed_in_the_middle_of_an_update_leaves_one_version() {
     let mut traffic = Traffic::begin(&scene, &rest).after("1.0");
     traffic.flow(Duration::from_millis(500));
     scene.build("2.0");
-    let (logged, begun) = (
-        scene.log(leader).len(),
-        Moment::Logged("step=", Duration::ZERO),
-    );
+    let (logged, begun) = (scene.logged(), Moment::Logged("step=", Duration::ZERO));
     let ran = std::thread::scope(|scope| {
         let loading = scope.spawn(|| traffic.load(&scene, rest[0], "load", "2.0"));
-        scene.await_moment(leader, logged, begun);
+        scene.await_moment(&logged, begun);
         scene.play(&[Op::Kill(leader)]);
         loading.join().unwrap()
     });

@@ -10,25 +10,19 @@ use cluster::{Application, Condition, D, Moment, Op, Plan, Scene, Traffic, answe
 /// Kills the leader at a moment of the load of `version`, and has the next one end it.
 fn update(scene: &Scene, traffic: &mut Traffic, version: &'static str, moment: Moment) {
     scene.phase(&format!("to {version}"));
-    let leader = scene.leader();
-    let rest = scene.others(leader);
-    assert_ne!(leader, D, "the home of the desk never leads");
     scene.prepare(moment);
-    let logged = scene.log(leader).len();
-    let ran = std::thread::scope(|scope| {
+    let logged = scene.logged();
+    let (leader, ran) = std::thread::scope(|scope| {
         let loading = scope.spawn(|| traffic.load(scene, D, "load", version));
-        scene.await_moment(leader, logged, moment);
+        let leader = scene.await_moment(&logged, moment);
+        assert_ne!(leader, D, "the home of the desk never leads");
         scene.play(&[Op::Kill(leader)]);
-        scene.wait(
-            &Condition::LedBy {
-                on: D,
-                any: rest.clone(),
-            },
-            "the others elect one",
-        );
+        let any = scene.others(leader);
+        scene.wait(&Condition::LedBy { on: D, any }, "the others elect one");
         scene.release(moment);
-        loading.join().unwrap()
+        (leader, loading.join().unwrap())
     });
+    let rest = scene.others(leader);
     assert_eq!(ran.code, Some(0), "the order outlives its leader: {ran:?}");
     for on in &rest {
         scene.play(&[Op::until(answers(*on, version), "one version answers")]);

@@ -51,18 +51,16 @@ fn a_leader_upgraded_during_a_rollout_hands_it_over_and_nothing_is_lost() {
     ];
     for (version, moment) in rounds {
         scene.phase(&format!("to {version}"));
-        let leader = scene.leader();
-        let rest = scene.others(leader);
         scene.prepare(moment);
-        let logged = scene.log(leader).len();
-        let ran = std::thread::scope(|scope| {
+        let logged = scene.logged();
+        let (leader, ran) = std::thread::scope(|scope| {
             let loading = scope.spawn(|| traffic.load(&scene, D, "load", version));
-            scene.await_moment(leader, logged, moment);
+            let leader = scene.await_moment(&logged, moment);
             upgrade(&scene, leader);
-            let by = Condition::LedBy { on: D, any: rest };
-            scene.wait(&by, "another leads");
+            let any = scene.others(leader);
+            scene.wait(&Condition::LedBy { on: D, any }, "another leads");
             scene.release(moment);
-            loading.join().unwrap()
+            (leader, loading.join().unwrap())
         });
         assert_eq!(ran.code, Some(0), "the order outlives its leader: {ran:?}");
         scene.play(&[Op::Start(leader)]);
