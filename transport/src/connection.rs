@@ -97,6 +97,12 @@ impl Connection {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Whether it has ended, as far as this end knows.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.quic.close_reason().is_some()
+    }
+
     /// Whom the peer's certificate names; `None` for a joiner.
     #[must_use]
     pub fn peer(&self) -> Option<&PeerIdentity> {

@@ -29,6 +29,7 @@ pub(super) async fn requests(node: &Arc<Node>, connection: &Connection) {
         return;
     };
     while let Ok(stream) = connection.accept().await {
+        node.membership.peers.heard_on(connection);
         let answering = one(Arc::clone(node), peer, stream);
         let ended = node.shutdown.clone();
         node.tasks.spawn(async move {

@@ -11,17 +11,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use leader::reconcile::{ProposeFailure, Replica};
-use protocol::peer::{SessionDown, SessionOpen, SessionUp};
+use protocol::peer::{SessionDown, SessionOpen};
 use protocol::registry::{Command, KeyDigest, MemberCommand, MemberState, Outcome};
 use protocol::{Incarnation, NodeId, SourceHash};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use transport::streams::{BiStream, FrameReceiver};
+use transport::streams::BiStream;
 
-use super::feed::{Ledgers, Up, feed};
+use super::feed::{Ledgers, feed};
 use super::histories::{NoSession, may_begin};
 use super::leadership;
-use super::peers::told;
 use crate::agent::node::{Node, stamp};
 
 /// The members' sessions with this node, while it leads.
@@ -510,69 +509,6 @@ async fn begin(node: &Node, from: NodeId, open: &SessionOpen) -> Result<bool, No
     Ok(was_lost)
 }
 
-/// Takes in the member's heartbeats until it stops or is not heard any more.
-async fn hear(
-    node: &Node,
-    (from, open): (NodeId, &SessionOpen),
-    receiver: &mut FrameReceiver,
-    (acknowledge, log): (mpsc::Sender<Up>, watch::Sender<Option<u64>>),
-) -> String {
-    loop {
-        match receiver.receive::<SessionUp>().await {
-            Ok(Some(SessionUp::Heartbeat {
-                number,
-                bound,
-                raft,
-                actors,
-                held,
-                distrusted,
-                certified_by,
-                authorities,
-            })) => {
-                log.send_if_modified(|log| std::mem::replace(log, raft) != raft);
-                let report = Report {
-                    bound,
-                    actors,
-                    held,
-                    distrusted,
-                    certified_by,
-                    authorities,
-                    heard: Some(Instant::now()),
-                };
-                let sessions = &node.membership.sessions;
-                // A leader that is one no longer grants nothing.
-                if !node.membership.leads() {
-                    return "this node leads no longer".to_owned();
-                }
-                match sessions.hear(from, open.incarnation, report) {
-                    Heard::Renewed => {}
-                    Heard::Behind => continue,
-                    Heard::Over => return "its lease is over".to_owned(),
-                }
-                if acknowledge.send(Up::Beat(number)).await.is_err() {
-                    return "this node leads no longer".to_owned();
-                }
-            }
-            Ok(Some(SessionUp::Received { bytes })) => {
-                if acknowledge.send(Up::Received(bytes)).await.is_err() {
-                    return "this node leads no longer".to_owned();
-                }
-            }
-            Ok(Some(SessionUp::Wish { number, wishes })) => {
-                if acknowledge.send(Up::Wish(number, wishes)).await.is_err() {
-                    return "this node leads no longer".to_owned();
-                }
-            }
-            Ok(Some(SessionUp::Stopping)) => {
-                node.membership.sessions.forget(from);
-                return "the member stops".to_owned();
-            }
-            Ok(None) => return "the member has ended it".to_owned(),
-            Err(fault) => return told(&fault),
-        }
-    }
-}
-
 /// Between two heartbeats.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -603,6 +539,9 @@ const LOSE_AGAIN: Duration = Duration::from_millis(200);
 
 mod granted;
 use granted::Granted;
+
+mod hearing;
+use hearing::hear;
 
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,20 @@ impl Peers {
         told.ok().map(|_done| ())
     }
 
+    /// The peer has spoken on this connection, so it leads there. One that was let go because an
+    /// answer did not come is taken up again: to a member that cannot be dialled it may be the only
+    /// way.
+    pub(crate) fn heard_on(&self, connection: &Connection) {
+        let Some(peer) = connection.peer() else {
+            return;
+        };
+        let is_there = self.live(peer.node, connection.alpn()).is_some();
+        if !is_there && !connection.is_closed() {
+            tracing::debug!(node = %peer.node, "a connection is taken up again");
+            self.add(connection);
+        }
+    }
+
     /// Has a member told to dial this node, and waits for it.
     async fn called_back(&self, node: NodeId, alpn: Alpn) -> Option<Connection> {
         let until = Instant::now() + CALL_BACK;

@@ -4,12 +4,14 @@ use std::fs;
 use std::time::Instant;
 
 use leader::reconcile::Replica;
+use protocol::peer::Step;
 use protocol::registry::{Command, HistoryEntry, MemberCommand, MemberState, Outcome};
 use protocol::view::Wish;
 use protocol::{SourceHash, Stamp};
+use transport::Alpn;
 use transport::identity::{Authority, NodeKey};
 
-use super::host::Host;
+use super::host::{Host, LONG};
 use crate::agent::node::stamp;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -51,6 +53,35 @@ async fn a_removed_member_is_cut_off_at_once_and_says_why() {
     founder.until_audit("removed member refused").await;
     member.stop().await;
     founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_only_dials_out_is_reached_as_long_as_it_has_a_session() {
+    let founder = Host::found("a").await;
+    let token = founder.token(1, HOUR_MS).await;
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (at, leader) = (nobody.local_addr().unwrap().to_string(), founder.address());
+    let settings = [
+        ("nodename.cfg", "b"),
+        ("convleader.cfg", leader.as_str()),
+        ("convtoken.cfg", token.as_str()),
+        ("advertise.cfg", at.as_str()),
+        ("voter.cfg", "False"),
+    ];
+    let member = Host::start(tempfile::tempdir().unwrap(), &settings).await;
+    member.until(Host::is_member).await;
+    // As after an answer that did not come, while its NAT had forgotten it.
+    let (peers, id) = (&founder.node.membership.peers, member.node.id);
+    let connection = peers.live(id, Alpn::Convention).unwrap();
+    peers.remove(&connection);
+    drop(connection);
+    let fleet = founder.node.mutual.fleet.get().unwrap();
+    let step = fleet.step(id, Step::Applied { index: 1 });
+    let done = tokio::time::timeout(LONG, step).await;
+    assert!(done.expect("it is reached").is_ok());
+    for host in [member, founder] {
+        host.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
