@@ -117,7 +117,8 @@ fn a_member_behind_a_nat_serves_and_goes_on_when_it_is_forgotten_and_the_leader_
     scene.phase("another leader");
     let leader = scene.leader();
     let rest = scene.others(leader);
-    scene.play(&[Op::Kill(leader)]);
+    // At once with the leader its NAT forgets it.
+    scene.play(&[forget, Op::Kill(leader)]);
     scene.play(&[Op::until(
         Condition::LedBy {
             on: D,
@@ -125,7 +126,7 @@ fn a_member_behind_a_nat_serves_and_goes_on_when_it_is_forgotten_and_the_leader_
         },
         "it follows the next one",
     )]);
-    scene.play(&[Op::load(rest[0], "4.0")]);
+    scene.play(&[Op::load(D, "4.0")]);
     for on in rest {
         scene.play(&[Op::until(answers(on, "('4.0', 'd')"), "it serves on")]);
     }
