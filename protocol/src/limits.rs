@@ -72,8 +72,8 @@ pub const STREAM_WINDOW_BYTES: u64 = 128 << 10;
 /// not; the leader keeps them all.
 pub const WISHES_MAX: usize = 50_000;
 
-/// Orders of one node that the registry remembers, so that none is done twice: small loads one after
-/// the other for twenty minutes fit, and a flood of them takes about 8 MB.
+/// Orders of one node that the registry remembers, so that none is done twice: small loads one
+/// after the other for twenty minutes fit, and a flood of them takes about 8 MB.
 pub const ORDERS_KEPT_PER_NODE_MAX: usize = 32_768;
 
 /// Orders that the registry remembers in all, beyond which a node has only its own small share:
