@@ -170,7 +170,7 @@ fn a_survivor_goes_on_alone_after_the_quorum_is_lost_for_good() {
         Op::refused(B, "cluster recover", &["--quorum-is-lost"]),
         Op::run(B, "cluster recover --quorum-is-lost"),
         Op::Start(B),
-        Op::until(answers(B, "('1.0', 'd')"), "the actor is placed here"),
+        Op::until(answers(B, "('1.0', 'b')"), "the actor is placed here"),
         Op::load(B, "2.0"),
         Op::until(answers(B, "('2.0', 'b')"), "and loads go on"),
     ]);
