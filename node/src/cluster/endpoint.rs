@@ -213,28 +213,41 @@ pub(crate) async fn close_removed(node: Arc<Node>) {
 fn turned_away(membership: &Membership, rejected: &Rejected) {
     let told = peers::told(rejected);
     tracing::info!(remote = %rejected.remote, reason = told, "connection turned away");
-    let what = match &rejected.by {
-        RejectedBy::Certificate(PeerFault::ForeignConvention { .. }) => "foreign certificate",
-        RejectedBy::Certificate(_) => "forged certificate",
-        RejectedBy::Refusal(refusal) => match refusal.code {
-            RefusalCode::Removed => "removed member refused",
-            RefusalCode::ForeignConvention => "foreign certificate",
-            RefusalCode::OtherKey => "certificate with the key of another",
-            RefusalCode::AuthorityRetired => "certificate of a retired authority",
-            RefusalCode::VersionTooOld | RefusalCode::VersionTooNew => "protocol refused",
-            RefusalCode::CertificateExpired => return,
-            _ => "connection refused",
-        },
-        RejectedBy::Gone(_)
-        | RejectedBy::TooSlow { .. }
-        | RejectedBy::NoCredentials
-        | RejectedBy::Setup(_) => return,
+    let Some(what) = worth_noting(&rejected.by) else {
+        return;
     };
     let subject = match &rejected.peer {
         Some(peer) => format!("node {}", peer.node),
         None => rejected.remote.ip().to_string(),
     };
     membership.audit.note(what, &subject, &told);
+}
+
+/// What the audit calls it.
+fn worth_noting(by: &RejectedBy) -> Option<&'static str> {
+    Some(match by {
+        RejectedBy::Certificate(fault) => match fault {
+            PeerFault::ForeignConvention { .. } => "foreign certificate",
+            // A clock that is wrong, or a host that was away for long.
+            PeerFault::NotYetValid { .. } | PeerFault::Expired { .. } => {
+                "certificate not valid now"
+            }
+            _ => "forged certificate",
+        },
+        RejectedBy::Refusal(refusal) => match refusal.code {
+            RefusalCode::Removed => "removed member refused",
+            RefusalCode::ForeignConvention => "foreign certificate",
+            RefusalCode::OtherKey => "certificate with the key of another",
+            RefusalCode::AuthorityRetired => "certificate of a retired authority",
+            RefusalCode::VersionTooOld | RefusalCode::VersionTooNew => "protocol refused",
+            RefusalCode::CertificateExpired => return None,
+            _ => "connection refused",
+        },
+        RejectedBy::Gone(_)
+        | RejectedBy::TooSlow { .. }
+        | RejectedBy::NoCredentials
+        | RejectedBy::Setup(_) => return None,
+    })
 }
 
 /// How long the news that a node was admitted may take to get here.
@@ -312,6 +325,15 @@ mod tests {
             admit(&state, true, &peer(7, 1, 4)).is_ok(),
             "a founder of old"
         );
+    }
+
+    #[test]
+    fn a_wrong_clock_is_not_called_a_forgery() {
+        let (node, validity) = (NodeId(7), peer(7, 1, 1).validity);
+        let early = RejectedBy::Certificate(PeerFault::NotYetValid { node, validity });
+        assert_eq!(worth_noting(&early), Some("certificate not valid now"));
+        let forged = RejectedBy::Certificate(PeerFault::ForeignAuthority);
+        assert_eq!(worth_noting(&forged), Some("forged certificate"));
     }
 
     #[test]
