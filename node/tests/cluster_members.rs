@@ -261,7 +261,7 @@ async fn a_load_everywhere_says_of_each_member_how_far_it_is() {
         let (loaded, id) = load_everywhere(&b, &App::new("1.0")).await;
         loaded.unwrap();
         let progress = ClusterRequest::Progress { request: id };
-        let progress = a.host.request(Request::Cluster(progress)).await.unwrap();
+        let progress = b.host.request(Request::Cluster(progress)).await.unwrap();
         let Response::Cluster(ClusterResponse::Progress { members }) = progress else {
             panic!("{progress:?}");
         };
