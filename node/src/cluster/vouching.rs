@@ -105,7 +105,8 @@ pub(super) async fn hear_of_lead(node: &Node, from: NodeId, term: u64) {
     if registry.admits_term(term) {
         tracing::info!(node = %from, term, "another node leads since");
     } else {
-        membership.peers.give_up(from);
+        // So far ahead that no elections can have led there.
+        membership.peers.forget_told(from);
     }
 }
 

@@ -34,7 +34,7 @@ fn assert_orderly(account: &Account, most: usize) {
 }
 
 #[test]
-fn a_leader_upgraded_during_a_rollout_hands_it_over_and_nothing_is_lost() {
+fn a_leader_upgraded_during_a_rollout_hands_it_over_and_the_load_ends_well() {
     let scene = Scene::with(4);
     scene.write(D, "voter.cfg", "False\n");
     scene.install_everywhere(Release::Before);

@@ -17,7 +17,7 @@ impl Peers {
     }
 
     /// What this one has said came to nothing.
-    pub(super) fn forget_told(&self, leader: NodeId) {
+    pub(in crate::cluster) fn forget_told(&self, leader: NodeId) {
         let told = &self.0.told;
         told.send_if_modified(|told| told.take_if(|(named, _)| *named == leader).is_some());
     }

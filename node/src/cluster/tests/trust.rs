@@ -112,8 +112,13 @@ async fn a_follower_leaves_its_leader_for_a_newer_term_of_one_that_may_lead() {
     }
     assert_eq!(*session.borrow(), Some(founder.node.id));
     let key = intruder.key_request.as_ref().unwrap();
-    let own = authority.vouch(key, intruder.node, stamp()).unwrap();
-    let refused = intruder.order(&follower, term + 1, Some(own)).await;
+    let own = || Some(authority.vouch(key, intruder.node, stamp()).unwrap());
+    // A term that no elections can have led to would shut every later leader out.
+    let refused = intruder.order(&follower, u64::MAX, own()).await;
+    assert_eq!((refused, told(&follower)), (RefusalCode::Busy, term));
+    assert_eq!(*session.borrow(), Some(founder.node.id));
+    assert!(!follower.node.membership.peers.is_told(intruder.node));
+    let refused = intruder.order(&follower, term + 1, own()).await;
     assert_eq!((refused, told(&follower)), (RefusalCode::Busy, term + 1));
     // The founder's term is over: there is no way back.
     let ended = timeout(LONG, session.wait_for(Option::is_none));
